@@ -1,0 +1,107 @@
+"""What a model is: the encoder's dimensions, and how sentences are read off it."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Literal
+
+from bert_jax.errors import InputError, WeightsError
+
+Pooling = Literal["cls", "mean"]
+PairEncoding = Literal["separate", "joint"]
+SimilarityHead = Literal["linear", "cosine"]
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclasses.dataclass(frozen=True)
+class BertConfig:
+    """Dimensions of a BERT encoder (Devlin et al., 2019). Field names are those of Hugging Face's `config.json`."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+
+    def __post_init__(self):
+        if self.hidden_size % self.num_attention_heads:
+            raise WeightsError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """A BERT encoder and how a sentence, or a pair of them, is read off it."""
+
+    bert: BertConfig
+    pooling: Pooling = "cls"
+    pair_encoding: PairEncoding = "separate"
+    similarity_head: SimilarityHead = "linear"
+    cosine_floor: float = -1.0  # the cosine that means similarity 0; 1 always means the largest
+    head_dropout: float = 0.3
+    dtype: Dtype = "float32"  # of the matrix products; parameters, softmax, LayerNorm and losses stay float32
+
+    def __post_init__(self):
+        if self.similarity_head == "cosine" and self.pair_encoding == "joint":
+            raise InputError("--similarity_head=cosine compares two embeddings, so it needs --pair_encoding=separate")
+
+
+def _size(layers: int, hidden: int, heads: int) -> BertConfig:
+    return BertConfig(
+        hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * hidden
+    )
+
+
+# Turc et al. (2019) for tiny to medium, Devlin et al. (2019) for base and large, Wang et al. (2020) for MiniLM.
+SIZES = {
+    "bert-tiny": _size(2, 128, 2),
+    "bert-mini": _size(4, 256, 4),
+    "bert-small": _size(4, 512, 8),
+    "bert-medium": _size(8, 512, 8),
+    "bert-base": _size(12, 768, 12),
+    "bert-large": _size(24, 1024, 16),
+    "minilm-l6": _size(6, 384, 12),
+}
+
+
+def read_bert_config(path: Path) -> BertConfig:
+    """Reads a Hugging Face `config.json`.
+
+    Raises:
+      WeightsError: the file is missing, is no JSON object, or describes another model than an absolute-position,
+        GELU BERT.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(f"{path} does not exist; a model folder holds config.json") from None
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not readable JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path} holds {type(values).__name__}, not a JSON object")
+    for key, wanted in (("model_type", "bert"), ("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
+        if values.get(key, wanted) != wanted:
+            raise WeightsError(f"{path}: {key} is {values[key]!r}; only {wanted!r} is supported")
+    arguments = {}
+    for field in dataclasses.fields(BertConfig):
+        if field.name not in values:
+            continue
+        value = values[field.name]
+        whole = isinstance(field.default, int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            raise WeightsError(f"{path}: {field.name} is {value!r}, not {'an integer' if whole else 'a number'}")
+        if value < (1 if whole else 0):
+            raise WeightsError(f"{path}: {field.name} is {value!r}, which is too small")
+        arguments[field.name] = value
+    return BertConfig(**arguments)

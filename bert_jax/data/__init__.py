@@ -1,0 +1,1 @@
+"""Reading: tables of examples, their order, and batches of them."""

@@ -1,0 +1,152 @@
+"""Table row -> Example, strictly: the course's files (CS224N) and the older `label ||| text` files (CMU).
+
+The files are UTF-8 and tab separated in spite of `.csv`, quoted as pandas quotes. A row whose label is missing is
+skipped and counted, as the course's own reader does silently; anything else that is wrong is an error.
+"""
+
+import csv
+import dataclasses
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bert_jax.errors import InputError
+from bert_jax.tasks import Split, Task
+
+OLDER_FORMAT = re.compile(r"\s*(\S+)\s*\|\|\|(.*)", re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One row: its id, its text or pair of texts, and its label (None in a test table)."""
+
+    id: str
+    texts: tuple[str, ...]
+    label: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The rows of one file that can be used, and the number of those skipped for want of a label."""
+
+    path: Path
+    examples: list[Example]
+    skipped: int
+
+
+def find_file(data_dir: Path, task: Task, split: Split) -> Path:
+    """The file that holds a split of a task.
+
+    Raises:
+      InputError: the folder does not exist or holds none of the names that the file goes by.
+    """
+    if not data_dir.is_dir():
+        raise InputError(f"{data_dir} is not a folder; --data_dir is the folder with {task.files[split][0]}")
+    for name in task.files[split]:
+        if (data_dir / name).exists():
+            return data_dir / name
+    raise InputError(f"{data_dir} has no {' or '.join(task.files[split])}, the {split} split of task {task.name}")
+
+
+def read_table(path: Path, task: Task, labelled: bool) -> Table:
+    """Reads one file of a task.
+
+    Args:
+      labelled: whether rows have labels; where they have not, a label column is ignored if there is one.
+
+    Raises:
+      InputError: `path:line: reason`, for the first thing that is wrong.
+    """
+    lines = _lines(path)
+    older = not task.is_pair and lines and OLDER_FORMAT.match(lines[0])
+    rows = _older_rows(path, lines) if older else _rows(path, lines, task, labelled)
+    examples: list[Example] = []
+    seen: dict[str, int] = {}
+    skipped = 0
+    for line, identity, texts, raw_label in rows:
+        if not identity:
+            raise InputError(f"{path}:{line}: the id is empty")
+        if identity in seen:
+            raise InputError(f"{path}:{line}: id {identity!r} stands in line {seen[identity]} already")
+        seen[identity] = line
+        if not labelled:
+            examples.append(Example(identity, texts, None))
+        elif not raw_label.strip():
+            skipped += 1
+        else:
+            examples.append(Example(identity, texts, _label(path, line, task, raw_label)))
+    if not examples:
+        raise InputError(f"{path}:1: the table has no {'labelled ' if labelled else ''}rows")
+    return Table(path, examples, skipped)
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines with their ends; the same text whether the file has a BOM or CRLF or neither."""
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError:
+        raise InputError(f"{path}:1: is a folder, not a table") from None
+    except OSError as error:
+        raise InputError(f"{path}:1: cannot be read: {error.strerror}") from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}:1: is UTF-16; tables are UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8") from None
+    if "\0" in text:
+        raise InputError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: there is a NUL byte in the line")
+    return re.findall(r"[^\n]*\n|[^\n]+", text)  # str.splitlines would also split at U+2028 and its like
+
+
+Row = tuple[int, str, tuple[str, ...], str]  # line, id, texts, label as written
+
+
+def _rows(path: Path, lines: list[str], task: Task, labelled: bool) -> Iterator[Row]:
+    """Rows of a table with a header; the columns before the id are the index of whoever wrote it."""
+    reader = csv.reader(lines, delimiter="\t", strict=True)
+    header = next(reader, [])
+    wanted = ["id", *task.text_columns, *([task.label_column] if labelled else [])]
+    for name in wanted:
+        if name not in header:
+            found = ", ".join(repr(column) for column in header) or "nothing"
+            raise InputError(f"{path}:1: there is no column {name!r}; found {found}, separated by tabs")
+        if header.count(name) > 1:
+            raise InputError(f"{path}:1: there are {header.count(name)} columns {name!r}")
+    places = [header.index(name) for name in wanted]
+    line = reader.line_num + 1
+    try:
+        for row in reader:
+            if len(row) != len(header):
+                raise InputError(f"{path}:{line}: {len(row)} columns, but the header has {len(header)}")
+            if reader.line_num != line:
+                raise InputError(f"{path}:{line}: a quoted text runs on to line {reader.line_num}")
+            identity, *values = (row[place] for place in places)
+            texts = tuple(values[: len(task.text_columns)])
+            yield line, identity, texts, values[-1] if labelled else ""
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}:{line}: {error}") from None
+
+
+def _older_rows(path: Path, lines: list[str]) -> Iterator[Row]:
+    """Rows of the CMU format; it has no ids, so the line's number serves."""
+    for line, text in enumerate(lines, start=1):
+        match = OLDER_FORMAT.fullmatch(text.rstrip("\r\n"))
+        if match is None:
+            raise InputError(f"{path}:{line}: the line is not of the form `label ||| text`")
+        yield line, f"line-{line}", (match[2].strip(),), match[1]
+
+
+def _label(path: Path, line: int, task: Task, raw: str) -> float:
+    try:
+        label = float(raw)
+    except ValueError:
+        raise InputError(f"{path}:{line}: {task.label_column} is {raw!r}, not a number") from None
+    if not (math.isfinite(label) and 0 <= label <= task.max_label):
+        raise InputError(f"{path}:{line}: {task.label_column} is {raw}, outside 0 to {task.max_label}")
+    if task.kind != "similarity" and label != int(label):
+        raise InputError(f"{path}:{line}: {task.label_column} is {raw}, not a whole number")
+    return label

@@ -1,0 +1,37 @@
+"""Errors that are the user's to mend. Each is one sentence; a program prints it and exits with its code."""
+
+
+class UserError(Exception):
+    """Something outside the program is wrong. The message names the place, the value got and the value wanted."""
+
+    exit_code = 2
+
+
+class InputError(UserError):
+    """A flag, a table or a text that cannot be used."""
+
+    exit_code = 2
+
+
+class WeightsError(UserError):
+    """Weights, a vocabulary or a checkpoint that cannot be used."""
+
+    exit_code = 3
+
+
+class DivergedError(UserError):
+    """The loss is no longer a finite number."""
+
+    exit_code = 4
+
+
+class StorageError(UserError):
+    """The disk or the memory does not allow it."""
+
+    exit_code = 5
+
+
+class Interrupted(UserError):
+    """A signal stopped the run; its state is saved, and the same command goes on."""
+
+    exit_code = 75

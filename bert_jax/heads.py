@@ -1,0 +1,146 @@
+"""From the encoder's hidden states to a task's logits: pooling, and one small head a task.
+
+Parameters come in parts, a dict of trees: "bert" (the encoder), "pooler", and a part named after each task. A step
+touches the parts that its task uses and no others.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from bert_jax.config import BertConfig, ModelConfig
+from bert_jax.dropout import DropoutNoise, dropout
+from bert_jax.modules import HEAD_SITE, Encoder, dense, layer_norm
+from bert_jax.packing import PackedBatch
+from bert_jax.tasks import Task
+
+Params = dict[str, dict]  # part -> tree of arrays
+
+
+class Pooler(nn.Module):
+    """BERT's pooler, a linear layer and tanh: [..., hidden] -> the same."""
+
+    config: BertConfig
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        return jnp.tanh(dense(self.config.hidden_size, self.config, self.dtype, "dense")(x))
+
+
+class LinearHead(nn.Module):
+    """One linear layer on an example's embeddings, side by side: [examples, texts, hidden] -> [examples, outputs]."""
+
+    config: BertConfig
+    outputs: int
+
+    @nn.compact
+    def __call__(self, pooled: Array) -> Array:
+        flat = pooled.reshape(pooled.shape[0], -1).astype(jnp.float32)
+        return dense(self.outputs, self.config, "float32", "dense")(flat)
+
+
+class MaskedLmHead(nn.Module):
+    """BERT's masked-LM head; its decoder is the word embedding table [vocabulary, hidden].
+
+    [..., hidden] -> [..., vocabulary] float32.
+    """
+
+    config: BertConfig
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Array, word_embeddings: Array) -> Array:
+        x = dense(self.config.hidden_size, self.config, self.dtype, "dense")(x)
+        x = layer_norm(self.config, "norm")(jax.nn.gelu(x, approximate=False)).astype(self.dtype)
+        table = word_embeddings.astype(self.dtype)
+        logits = jnp.einsum("...h,vh->...v", x, table, preferred_element_type=jnp.float32)
+        return logits + self.param("bias", nn.initializers.zeros, (self.config.vocab_size,))
+
+
+def first_hidden(hidden: Array, first_token: Array) -> Array:
+    """Hidden state of each text's [CLS]: [rows, length, hidden] -> [examples, texts, hidden]."""
+    return hidden.reshape(-1, hidden.shape[-1])[first_token]
+
+
+def mean_hidden(hidden: Array, segment_ids: Array, first_token: Array) -> Array:
+    """Mean of the hidden states of each text, special tokens included: [examples, texts, hidden] float32."""
+    num_texts = first_token.size
+    flat, segments = hidden.reshape(-1, hidden.shape[-1]).astype(jnp.float32), segment_ids.reshape(-1)
+    sums = jax.ops.segment_sum(flat, segments, num_texts + 1)[1:]
+    counts = jax.ops.segment_sum(jnp.ones_like(segments, jnp.float32), segments, num_texts + 1)[1:]
+    return (sums / jnp.maximum(counts, 1.0)[:, None]).reshape(*first_token.shape, -1)
+
+
+def cosine_similarity(first: Array, second: Array) -> Array:
+    """Cosine of the angle between vectors in the last axis; 0 where one is the zero vector."""
+    norms = jnp.sum(first * first, -1) * jnp.sum(second * second, -1)
+    return jnp.sum(first * second, -1) * jax.lax.rsqrt(jnp.maximum(norms, 1e-24))
+
+
+def has_parameters(model: ModelConfig, task: Task) -> bool:
+    """Whether the task's head has weights; the cosine of two embeddings has none."""
+    return not (task.kind == "similarity" and model.similarity_head == "cosine")
+
+
+def used_parts(model: ModelConfig, task: Task) -> tuple[str, ...]:
+    """The parts of the parameters that a task's logits depend on."""
+    pooler = ("pooler",) if model.pooling == "cls" else ()
+    return ("bert", *pooler, *((task.name,) if has_parameters(model, task) else ()))
+
+
+def embed(model: ModelConfig, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None) -> Array:
+    """The pooled embedding of every text: [examples, texts, hidden]."""
+    hidden = Encoder(model.bert, model.dtype).apply({"params": params["bert"]}, batch, noise)
+    assert isinstance(hidden, Array)
+    first_token = jnp.asarray(batch.first_token)
+    if model.pooling == "mean":
+        return mean_hidden(hidden, jnp.asarray(batch.segment_ids), first_token)
+    first = first_hidden(hidden, first_token)
+    return Pooler(model.bert, model.dtype).apply({"params": params["pooler"]}, first)  # type: ignore[return-value]
+
+
+def predict_logits(
+    model: ModelConfig, task: Task, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None
+) -> Array:
+    """A task's raw outputs: [examples, classes] for a classification, else [examples].
+
+    A paraphrase's output is the logit of "is a paraphrase"; a similarity's is the score itself, unclipped.
+    """
+    pooled = embed(model, params, batch, noise)
+    pooled = dropout(pooled, model.head_dropout, noise, HEAD_SITE, None if noise is None else noise.text)
+    if not has_parameters(model, task):
+        cosine = cosine_similarity(*jnp.moveaxis(pooled.astype(jnp.float32), 1, 0))
+        return (cosine - model.cosine_floor) / (1.0 - model.cosine_floor) * task.max_label
+    logits = LinearHead(model.bert, _outputs(task)).apply({"params": params[task.name]}, pooled)
+    assert isinstance(logits, Array)
+    return logits if task.kind == "classification" else logits[:, 0]
+
+
+def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int) -> Params:
+    """Random parameters for the parts that the tasks use. A part's values do not depend on the other parts."""
+    bert, hidden = model.bert, model.bert.hidden_size
+    one = jnp.zeros((1, 1), jnp.int32)
+    example = jnp.zeros(1)
+    batch = PackedBatch(one, one, one, one, one, example, example, jnp.zeros(1, jnp.int32))
+
+    def start(part: str, module: nn.Module, *inputs) -> dict:
+        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(part.encode()))
+        return jax.jit(module.init)(key, *inputs)["params"]
+
+    params: Params = {"bert": start("bert", Encoder(bert), batch)}
+    if model.pooling == "cls":
+        params["pooler"] = start("pooler", Pooler(bert), jnp.zeros((1, hidden)))
+    for task in tasks:
+        if has_parameters(model, task):
+            texts = 2 if task.is_pair and model.pair_encoding == "separate" else 1
+            params[task.name] = start(task.name, LinearHead(bert, _outputs(task)), jnp.zeros((1, texts, hidden)))
+    return params
+
+
+def _outputs(task: Task) -> int:
+    return task.num_labels if task.kind == "classification" else 1

@@ -1,0 +1,125 @@
+"""The BERT encoder (Devlin et al., 2019) on packed batches: exact erf GELU, LayerNorm after each block.
+
+One Linen module a block; a module's parameters are its fields' names. `deterministic` is spelled `noise is None`.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from bert_jax.config import BertConfig
+from bert_jax.dropout import DropoutNoise, dropout, keep_mask
+from bert_jax.packing import PackedBatch
+
+# Dropouts of the network, each with a number of its own: these two, and three a layer after them.
+EMBEDDING_SITE, HEAD_SITE, FIRST_LAYER_SITE, SITES_PER_LAYER = 0, 1, 2, 3
+
+
+def dense(features: int, config: BertConfig, dtype: str, name: str) -> nn.Dense:
+    """A linear layer as BERT starts it: normal weights, zero bias."""
+    init = nn.initializers.normal(config.initializer_range)
+    return nn.Dense(features, dtype=jnp.dtype(dtype), kernel_init=init, name=name)
+
+
+def layer_norm(config: BertConfig, name: str) -> nn.LayerNorm:
+    """LayerNorm in float32, its variance taken around the mean (Flax's faster form loses digits)."""
+    return nn.LayerNorm(epsilon=config.layer_norm_eps, dtype=jnp.float32, use_fast_variance=False, name=name)
+
+
+class Embeddings(nn.Module):
+    """Word, position and segment-type embeddings: batch -> [rows, length, hidden]."""
+
+    config: BertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, batch: PackedBatch, noise: DropoutNoise | None) -> Array:
+        config = self.config
+
+        def embed(rows: int, ids, name: str) -> Array:
+            init = nn.initializers.normal(config.initializer_range)
+            return nn.Embed(rows, config.hidden_size, embedding_init=init, name=name)(jnp.asarray(ids))
+
+        x = embed(config.vocab_size, batch.token_ids, "word")
+        x += embed(config.max_position_embeddings, batch.position_ids, "position")
+        x += embed(config.type_vocab_size, batch.token_type_ids, "token_type")
+        x = layer_norm(config, "norm")(x)
+        return dropout(x, config.hidden_dropout_prob, noise, EMBEDDING_SITE).astype(self.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention inside each text: [rows, length, hidden] -> the same."""
+
+    config: BertConfig
+    dtype: str
+    site: int
+
+    @nn.compact
+    def __call__(self, x: Array, bias: Array, positions: Array, noise: DropoutNoise | None) -> Array:
+        config = self.config
+        rows, length, hidden = x.shape
+        qkv = dense(3 * hidden, config, self.dtype, "qkv")(x)
+        qkv = qkv.reshape(rows, length, 3, config.num_attention_heads, config.head_size)
+        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [rows, length, heads, head_size]
+        scores = jnp.einsum("rqhd,rkhd->rhqk", query, key, preferred_element_type=jnp.float32)
+        weights = jax.nn.softmax(scores / config.head_size**0.5 + bias)  # [rows, heads, length, length] float32
+        if noise is not None and config.attention_probs_dropout_prob > 0.0:
+            heads = jnp.arange(config.num_attention_heads, dtype=jnp.uint32)[None, :, None, None]
+            feature = heads * config.max_position_embeddings + positions.astype(jnp.uint32)[:, None, None, :]
+            rate = config.attention_probs_dropout_prob
+            keep = keep_mask(noise.key, self.site, noise.token[:, None, :, None], feature, rate)
+            weights = jnp.where(keep, weights / (1.0 - rate), 0.0)
+        context = jnp.einsum("rhqk,rkhd->rqhd", weights.astype(value.dtype), value)
+        return dense(hidden, config, self.dtype, "output")(context.reshape(rows, length, hidden))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers around an exact GELU: [rows, length, hidden] -> the same."""
+
+    config: BertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = dense(self.config.intermediate_size, self.config, self.dtype, "intermediate")(x)
+        return dense(self.config.hidden_size, self.config, self.dtype, "output")(jax.nn.gelu(x, approximate=False))
+
+
+class EncoderLayer(nn.Module):
+    """Attention, then feed-forward; each is dropped out, added to its input and normalized."""
+
+    config: BertConfig
+    dtype: str
+    index: int
+
+    @nn.compact
+    def __call__(self, x: Array, bias: Array, positions: Array, noise: DropoutNoise | None) -> Array:
+        config, rate = self.config, self.config.hidden_dropout_prob
+        site = FIRST_LAYER_SITE + SITES_PER_LAYER * self.index
+        y = SelfAttention(config, self.dtype, site, name="attention")(x, bias, positions, noise)
+        x = layer_norm(config, "attention_norm")(x + dropout(y, rate, noise, site + 1)).astype(self.dtype)
+        y = FeedForward(config, self.dtype, name="feed_forward")(x)
+        return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, site + 2)).astype(self.dtype)
+
+
+class Encoder(nn.Module):
+    """Embeddings and all layers: batch -> last hidden state [rows, length, hidden]."""
+
+    config: BertConfig
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, batch: PackedBatch, noise: DropoutNoise | None = None) -> Array:
+        x = Embeddings(self.config, self.dtype, name="embeddings")(batch, noise)
+        bias = attention_bias(jnp.asarray(batch.segment_ids))
+        positions = jnp.asarray(batch.position_ids)
+        for index in range(self.config.num_hidden_layers):
+            x = EncoderLayer(self.config, self.dtype, index, name=f"layer_{index}")(x, bias, positions, noise)
+        return x
+
+
+def attention_bias(segment_ids: Array) -> Array:
+    """0 where query and key are of one text, else so low that softmax gives exactly 0: [rows, 1, length, length]."""
+    same = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
+    return jnp.where(same, 0.0, -1e9).astype(jnp.float32)

@@ -1,0 +1,80 @@
+"""The one table of tasks. Nothing outside this file asks for a task by its name."""
+
+import dataclasses
+from typing import Literal
+
+from bert_jax.errors import InputError
+
+Kind = Literal["classification", "paraphrase", "similarity"]
+Split = Literal["train", "dev", "test"]
+
+# The number that stands for a task's quality: in the mean that picks the best checkpoint, and in tables.
+METRIC = {"classification": "accuracy", "paraphrase": "accuracy", "similarity": "pearson"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One sentence task: where its rows are and what its labels mean.
+
+    `files` holds, for each split, the names that the file goes by, most usual first. Labels lie in
+    [0, max_label]; whole numbers unless the kind is similarity.
+    """
+
+    name: str
+    kind: Kind
+    files: dict[Split, tuple[str, ...]] = dataclasses.field(hash=False)
+    text_columns: tuple[str, ...]
+    label_column: str
+    max_label: int
+
+    @property
+    def is_pair(self) -> bool:
+        return len(self.text_columns) == 2
+
+    @property
+    def metric(self) -> str:
+        return METRIC[self.kind]
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes; similarity has none and counts as one output."""
+        return self.max_label + 1 if self.kind != "similarity" else 1
+
+
+def _files(stem: str, *older: str) -> dict[Split, tuple[str, ...]]:
+    """CS224N's names for a task's files; `older` is the stem of the CMU format's `label ||| text` files."""
+    return {
+        "train": (f"{stem}-train.csv", *(f"{name}-train.txt" for name in older)),
+        "dev": (f"{stem}-dev.csv", *(f"{name}-dev.txt" for name in older)),
+        "test": (f"{stem}-test-student.csv", *(f"{name}-test.txt" for name in older)),
+    }
+
+
+PAIR = ("sentence1", "sentence2")
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("sst", "classification", _files("ids-sst", "sst"), ("sentence",), "sentiment", max_label=4),
+        Task("cfimdb", "classification", _files("ids-cfimdb", "cfimdb"), ("sentence",), "sentiment", max_label=1),
+        Task("quora", "paraphrase", _files("quora"), PAIR, "is_duplicate", max_label=1),
+        Task("sts", "similarity", _files("sts"), PAIR, "similarity", max_label=5),
+    )
+}
+
+
+def find_tasks(names: str) -> tuple[Task, ...]:
+    """The tasks named in a comma-separated list, in its order.
+
+    Raises:
+      InputError: the list is empty, or names a task twice or one that does not exist.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
+        raise InputError(f"--tasks={names!r} names no task; there are {', '.join(TASKS)}")
+    for name in wanted:
+        if name not in TASKS:
+            raise InputError(f"--tasks names {name!r}, which is no task; there are {', '.join(TASKS)}")
+        if wanted.count(name) > 1:
+            raise InputError(f"--tasks names {name!r} more than once")
+    return tuple(TASKS[name] for name in wanted)

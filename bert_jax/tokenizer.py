@@ -1,0 +1,172 @@
+"""Text -> token ids: WordPiece as BERT does it, from a `vocab.txt`."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer as WordPieceTokenizer
+from tokenizers import models, normalizers, pre_tokenizers
+
+from bert_jax.config import PairEncoding
+from bert_jax.data.tables import Example
+from bert_jax.errors import WeightsError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenizer:
+    """A vocabulary and its WordPiece.
+
+    Special tokens are added here, by id, and are unknown to the WordPiece: a text that contains "[SEP]" stays text.
+    """
+
+    vocab: dict[str, int]
+    lowercase: bool = True
+
+    def __post_init__(self):
+        missing = [token for token in SPECIAL_TOKENS if token not in self.vocab]
+        if missing:
+            raise WeightsError(f"the vocabulary of {len(self.vocab)} tokens lacks {', '.join(missing)}")
+        pieces = WordPieceTokenizer(models.WordPiece(self.vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+        pieces.normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
+        pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        object.__setattr__(self, "_pieces", pieces)
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without special tokens and without a limit."""
+        return [encoding.ids for encoding in self._pieces.encode_batch(list(texts), add_special_tokens=False)]  # type: ignore[attr-defined]
+
+    def tokens(self, text: str) -> list[str]:
+        """The word pieces of one text, to look at."""
+        return self._pieces.encode(text, add_special_tokens=False).tokens  # type: ignore[attr-defined]
+
+    def save(self, folder: Path) -> None:
+        """Writes `vocab.txt` and the case setting, as `read_tokenizer` reads them."""
+        lines = sorted(self.vocab, key=self.vocab.__getitem__)
+        (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in lines), encoding="utf-8")
+        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": self.lowercase}) + "\n")
+
+
+def read_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
+    """Reads `vocab.txt` (one token a line) and, where it lies beside it, `tokenizer_config.json`.
+
+    Args:
+      vocab_size: rows of the embedding table that the ids will index, or None if the table is yet to be made.
+
+    Raises:
+      WeightsError: no such file, a token twice, a special token missing, or another size than the table's.
+    """
+    path = folder / "vocab.txt"
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise WeightsError(f"{path} does not exist; a model folder holds vocab.txt") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path} is not readable: {error}") from None
+    tokens = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+    vocab = {token: number for number, token in enumerate(tokens)}
+    if len(vocab) != len(tokens):
+        twice = next(token for number, token in enumerate(tokens) if vocab[token] != number)
+        raise WeightsError(f"{path}:{vocab[twice] + 1}: token {twice!r} stands twice")
+    if vocab_size is not None and len(vocab) != vocab_size:
+        raise WeightsError(f"{path} has {len(vocab)} tokens, but the embedding table has {vocab_size} rows")
+    try:
+        return Tokenizer(vocab, lowercase=_lowercase(folder / "tokenizer_config.json"))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+
+
+def _lowercase(path: Path) -> bool:
+    if not path.exists():
+        return True
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("do_lower_case", True))
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path} is not readable JSON: {error}") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedExamples:
+    """All examples of a split as token ids, ready to be packed. A pair that is encoded jointly is one text.
+
+    tokens, token_types: [tokens], all texts one after the other.
+    offsets: [examples * texts + 1], where each text begins.
+    labels: [examples] float32; 0 where there is no label.
+    ids: the examples' ids, as in the table.
+    texts: texts an example, 1 or 2.
+    truncated: number of texts that were longer than the limit.
+    """
+
+    tokens: np.ndarray
+    token_types: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+    ids: list[str]
+    texts: int
+    truncated: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text: [examples, texts]."""
+        return np.diff(self.offsets).reshape(-1, self.texts)
+
+
+def truncate_pair(first: int, second: int, limit: int) -> tuple[int, int]:
+    """Lengths of two texts after the longer one has lost a token at a time until both fit (as BERT does it).
+
+    >>> truncate_pair(9, 3, 8)
+    (5, 3)
+    """
+    while first + second > limit:
+        if first > second:
+            first -= 1
+        else:
+            second -= 1
+    return first, second
+
+
+def encode_examples(
+    tokenizer: Tokenizer, examples: Sequence[Example], pair_encoding: PairEncoding, max_length: int
+) -> EncodedExamples:
+    """Tokenizes examples: `[CLS] a [SEP]` for each text, or `[CLS] a [SEP] b [SEP]` for a pair encoded jointly.
+
+    Args:
+      max_length: tokens a text may have, special tokens included; more are cut off and counted.
+    """
+    cls, sep = tokenizer.vocab["[CLS]"], tokenizer.vocab["[SEP]"]
+    width = len(examples[0].texts) if examples else 1
+    pieces = tokenizer([text for example in examples for text in example.texts])
+    sequences: list[list[int]] = []
+    first_parts: list[int] = []  # tokens of segment type 0, in each sequence
+    truncated = 0
+    if width == 2 and pair_encoding == "joint":
+        for first, second in zip(pieces[::2], pieces[1::2], strict=True):
+            a, b = truncate_pair(len(first), len(second), max_length - 3)
+            truncated += a < len(first) or b < len(second)
+            sequences.append([cls, *first[:a], sep, *second[:b], sep])
+            first_parts.append(a + 2)
+        texts = 1
+    else:
+        for piece in pieces:
+            truncated += len(piece) > max_length - 2
+            sequences.append([cls, *piece[: max_length - 2], sep])
+            first_parts.append(len(sequences[-1]))
+        texts = width
+    lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    return EncodedExamples(
+        tokens=np.fromiter((token for sequence in sequences for token in sequence), np.int32, int(offsets[-1])),
+        token_types=(position >= np.repeat(first_parts, lengths)).astype(np.int32),
+        offsets=offsets,
+        labels=np.array([example.label or 0 for example in examples], np.float32),
+        ids=[example.id for example in examples],
+        texts=texts,
+        truncated=truncated,
+    )

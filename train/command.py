@@ -1,0 +1,57 @@
+"""What every command does alike: read its flags, run, and turn a user's mistake into one sentence and an exit code."""
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+
+from bert_jax.errors import InputError, UserError
+
+Config = TypeVar("Config")
+
+
+def run_command(
+    config_class: type[Config], run: Callable[[Config], None], module: str, args: Sequence[str] | None = None
+) -> None:
+    """Runs `python -m MODULE ARGS`, and exits with the code of the error if there is one."""
+    try:
+        run(parse_flags(config_class, module, args))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def parse_flags(config_class: type[Config], module: str, args: Sequence[str] | None = None) -> Config:
+    """Flags -> the dataclass whose fields they are.
+
+    Raises:
+      InputError: what is wrong with them, in one sentence.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(config_class, prog=f"python -m {module}", args=args, use_underscores=True)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise InputError(f"{_sentence(said.getvalue())}; see python -m {module} --help") from None
+
+
+def _sentence(box: str) -> str:
+    """What tyro says in a box of several lines, as one line: the error itself and its guess at what was meant."""
+    lines = [re.sub(r"^[│╭╰|]\s?|\s?[│╮╯|]$", "", line).strip() for line in box.splitlines()[1:]]
+    sections = re.split(r"\s*─{3,}\S*\s*", " ".join(lines))
+    error = sections[0].split(" Got errors:")[0].strip().rstrip(".")
+    guess = next((section for section in sections if section.startswith("Perhaps you meant")), "")
+    flags = re.findall(r"--[\w]+", guess)
+    return error + (f" (perhaps you meant {' or '.join(dict.fromkeys(flags))})" if flags else "")

@@ -1,0 +1,138 @@
+"""Every setting of a run and its default. A field's name is its flag."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from bert_jax.config import Dtype, PairEncoding, Pooling, SimilarityHead
+from bert_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Fine-tunes one BERT on several sentence tasks at once.
+
+    Without --data_dir it trains a tiny model on the embedded sample, in about a minute.
+    """
+
+    scheduler: Literal["in_turn", "mtdnn", "baseline"] = "mtdnn"
+    """Which task next: one after the other, one batch of each in turn, or the first task alone."""
+    tasks: str = "sst,quora,sts"
+    """Tasks, separated by commas: sst, cfimdb, quora, sts."""
+    data_dir: Path | None = None
+    """Folder with the course's tables. Default: the embedded sample."""
+    init: str | None = None
+    """Weights to start from: a Hugging Face folder, a hub id (owner/name@revision) or all-minilm-l6-v2.
+    Default: random."""
+    model: str | None = None
+    """Size of a model that starts random: bert-tiny, -mini, -small, -medium, -base, -large or minilm-l6.
+    Default: bert-tiny."""
+    vocab: Path | None = None
+    """Folder with the vocab.txt of a model that starts random. Default: the sample's."""
+    mode: Literal["finetune", "pretrain"] = "finetune"
+    """What is trained: everything, or the heads alone."""
+    epochs: int | None = None
+    """Passes over the data. Default: 3, or 6 for a model that starts random."""
+    batch_size: int = 32
+    """Examples an update."""
+    lr: float | None = None
+    """Learning rate. Default: 1e-5, or 1e-3 for a model that starts random or heads alone."""
+    weight_decay: float = 0.0
+    """AdamW's weight decay."""
+    pair_encoding: PairEncoding = "separate"
+    """A pair as two texts, their embeddings side by side, or as one text."""
+    similarity_head: SimilarityHead = "linear"
+    """Similarity from a linear layer, or as the cosine of the two embeddings."""
+    pooling: Pooling = "cls"
+    """A text's embedding: BERT's pooler on [CLS], or the mean of its tokens."""
+    head_dropout: float | None = None
+    """Dropout before the heads. Default: 0.3, or 0.1 for a model that starts random."""
+    dtype: Dtype = "float32"
+    """Type of the matrix products; parameters, softmax, LayerNorm and losses are always float32."""
+    max_length: int = 512
+    """Tokens a text may have; longer ones are cut and counted."""
+    row_length: int | None = None
+    """Tokens a row of a packed batch has. Default: chosen for each task so that the least is computed."""
+    devices: int | None = None
+    """Number of devices. Default: all."""
+    max_steps: int | None = None
+    """Stop after this many updates of the run; a later call without it goes on."""
+    seed: int = 11711
+    """Seed of the order of examples, of dropout and of random weights."""
+    run_dir: Path | None = None
+    """Folder of the run. The same command goes on where the last one stopped.
+    Default: runs/, named after the flags."""
+    log_every: int = 50
+    """Updates between two lines of the log."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Default:
+    """Values of the settings that depend on what is trained."""
+
+    epochs: int
+    lr: float
+    head_dropout: float
+
+
+# The paper's values, but for the number of epochs: it has 10.
+PRETRAINED = Default(epochs=3, lr=1e-5, head_dropout=0.3)
+RANDOM = Default(epochs=6, lr=1e-3, head_dropout=0.1)
+HEADS_ONLY_LR = 1e-3
+
+# A run may go on with another value of these; all others make it another run.
+MAY_CHANGE = {"run_dir", "max_steps", "epochs", "devices", "log_every"}
+
+
+def resolve(config: TrainConfig) -> TrainConfig:
+    """The same settings with every default filled in.
+
+    Raises:
+      InputError: a value is out of range, or two settings do not go together.
+    """
+    for name in ("epochs", "batch_size", "max_steps", "log_every", "row_length"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name}={value}, but it must be at least 1")
+    if config.lr is not None and not 0 < config.lr < 10:
+        raise InputError(f"--lr={config.lr}, but a learning rate lies between 0 and 10")
+    if config.weight_decay < 0:
+        raise InputError(f"--weight_decay={config.weight_decay}, but it must not be negative")
+    if config.head_dropout is not None and not 0 <= config.head_dropout < 1:
+        raise InputError(f"--head_dropout={config.head_dropout}, but it lies in [0, 1)")
+    if not 8 <= config.max_length <= 512:
+        raise InputError(f"--max_length={config.max_length}, but it lies between 8 and 512")
+    if config.row_length is not None and config.row_length < config.max_length < 512:
+        raise InputError(f"--row_length={config.row_length} is shorter than --max_length={config.max_length}")
+    if not 0 <= config.seed < 2**32:
+        raise InputError(f"--seed={config.seed}, but it lies between 0 and 2**32 - 1")
+    if config.init and (config.model or config.vocab):
+        raise InputError("--init brings its own model and vocabulary: leave out --model and --vocab, or --init")
+    if config.data_dir and not config.init and not config.vocab:
+        raise InputError("--data_dir needs --init (for one, --init=all-minilm-l6-v2), or --vocab for a random start")
+    if config.mode == "pretrain" and config.similarity_head == "cosine" and "sts" in config.tasks:
+        raise InputError("--mode=pretrain trains the heads alone, but the head of --similarity_head=cosine has no weights")
+    default = PRETRAINED if config.init else RANDOM
+    filled: dict[str, Any] = {
+        "epochs": default.epochs,
+        "lr": HEADS_ONLY_LR if config.mode == "pretrain" else default.lr,
+        "head_dropout": default.head_dropout,
+        "model": None if config.init else "bert-tiny",
+        "run_dir": Path("runs") / run_name(config),
+    }
+    return dataclasses.replace(config, **{k: v for k, v in filled.items() if getattr(config, k) is None})
+
+
+def run_name(config: TrainConfig) -> str:
+    """The scheduler, then every setting that is not the default and makes another run.
+
+    >>> run_name(TrainConfig(scheduler="mtdnn", data_dir=Path("data/cs224n"), lr=2e-5))
+    'mtdnn-data_dir=cs224n-lr=2e-05'
+    """
+    parts = [config.scheduler]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name not in {"scheduler", *MAY_CHANGE} and value != field.default:
+            text = value.name if isinstance(value, Path) else str(value).rstrip("/").rsplit("/", 1)[-1]
+            parts.append(f"{field.name}={text.replace(',', '+')}")
+    return "-".join(parts)

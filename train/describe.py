@@ -1,0 +1,68 @@
+"""What a run says of itself: before it starts, what it found and will do; at its end, how that went."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from eval.report import print_scores
+from train.inputs import Inputs
+from train.rundir import RunDir, best_entry
+from train.step import TrainState
+
+if TYPE_CHECKING:
+    from train.run import Plan
+
+
+def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, total: int) -> None:
+    """Prints data, model, devices and the updates to come."""
+    config = inputs.config
+    console = Console()
+    folder = "the embedded sample" if config.data_dir is None else str(config.data_dir)
+    table = Table(title=f"data: {folder}", title_justify="left", title_style="bold")
+    table.add_column("task")
+    for heading in ("train", "dev", "no label", "cut", "updates", "rows x tokens", "filled"):
+        table.add_column(heading, justify="right")
+    for task, tables in inputs.tables.items():
+        batches = plan.batches.get(task.name)
+        table.add_row(
+            task.name,
+            str(len(tables["train"].examples)),
+            str(len(tables["dev"].examples)),
+            str(sum(each.skipped for each in tables.values())),
+            str(plan.truncated[task.name]),
+            str(len(batches) if batches else 0),
+            ", ".join(f"{rows}x{length}" for rows, length in sorted(set(batches.shapes))) if batches else "",
+            f"{batches.real_tokens / batches.computed_tokens:.0%}" if batches else "",
+        )
+    console.print(table)
+    size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
+    print(f"model    {inputs.source}, {size:,} parameters, {config.pair_encoding} pairs, {config.pooling} pooling")
+    print(f"devices  {devices}, {config.dtype}")
+    print(f"train    {config.mode}: {config.scheduler}, lr {config.lr:g}, batch {config.batch_size}, seed {config.seed}")
+    done = int(state.step)
+    going_on = f", going on after {done}" if done else ""
+    print(
+        f"updates  {total}{going_on}: {config.epochs} epochs of {plan.steps_per_epoch}"
+        + (f", stopping early at {total}" if total < len(plan.schedule) else "")
+    )
+    print(f"run      {config.run_dir}", flush=True)
+
+
+def print_outcome(inputs: Inputs, run: RunDir, updates: int, seconds: float, compilations: int) -> None:
+    """Prints the dev table of the best checkpoint and what to do next."""
+    if updates:
+        print(f"\n{updates} updates in {seconds:.0f} s, evaluation included; {compilations} programs compiled")
+    else:
+        print("\nThis run is complete; nothing is left to train. Another --run_dir starts it anew.")
+    best = best_entry(run)
+    rows = {task: len(tables["dev"].examples) for task, tables in inputs.tables.items()}
+    scores = {task: best["dev"][task.name] for task in inputs.tables}
+    print_scores(scores, rows, f"dev, best checkpoint (after update {best['step']})")
+    print(f"\nnext: python -m eval.main --run_dir={run.path}")
+    first = next(iter(inputs.tables)).name
+    print(f"      echo 'A warm and funny film .' | python -m eval.predict --run_dir={run.path} --task={first}")

@@ -1,0 +1,133 @@
+"""A run from checked inputs: its batches, its state, its steps, and the loop over them."""
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from bert_jax.config import ModelConfig
+from bert_jax.data.batches import Batches, ordered_batches, training_batches
+from bert_jax.data.order import batches_per_epoch
+from bert_jax.heads import Params, init_params
+from bert_jax.tasks import Split, Task
+from bert_jax.tokenizer import EncodedExamples, encode_examples
+from eval.evaluate import evaluate
+from eval.metrics import summarize
+from train.checkpoint import Checkpoints
+from train.describe import print_outcome, print_plan
+from train.inputs import Inputs
+from train.loop import fit
+from train.optim import make_optimizer
+from train.parallel import Parallel
+from train.rundir import append_log, keep_log_until, model_config, start_run
+from train.schedulers import SCHEDULERS
+from train.step import TrainState, init_state, make_predict_step, make_train_step, trained_parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Every update of a run, known before it starts.
+
+    schedule: the task of each update.
+    batches: a task's training batches, in the order in which it takes them; tasks that are never trained have none.
+    dev: a task's dev split.
+    truncated: texts that were longer than the limit, by task.
+    """
+
+    schedule: list[str]
+    steps_per_epoch: int
+    batches: dict[str, Batches]
+    dev: dict[Task, Batches]
+    truncated: dict[str, int]
+
+
+def plan_run(inputs: Inputs, shares: int) -> Plan:
+    """Tokenizes all tables and packs all batches' shapes, once."""
+    config = inputs.config
+    assert config.epochs is not None
+
+    def encode(task: Task, split: Split) -> EncodedExamples:
+        examples = inputs.tables[task][split].examples
+        return encode_examples(inputs.tokenizer, examples, config.pair_encoding, inputs.max_length)
+
+    train = {task.name: encode(task, "train") for task in inputs.tables}
+    dev = {task: encode(task, "dev") for task in inputs.tables}
+    per_epoch = {name: batches_per_epoch(len(encoded), config.batch_size) for name, encoded in train.items()}
+    schedule = list(SCHEDULERS[config.scheduler](per_epoch, config.epochs, config.seed))
+    return Plan(
+        schedule=schedule,
+        steps_per_epoch=len(schedule) // config.epochs,
+        batches={
+            name: training_batches(
+                train[name], name, config.seed, config.batch_size, count, shares, config.row_length
+            )
+            for name, count in Counter(schedule).items()
+        },
+        dev={task: ordered_batches(dev[task], config.batch_size, shares, config.row_length) for task in dev},
+        truncated={task.name: train[task.name].truncated + dev[task].truncated for task in dev},
+    )
+
+
+def start_params(model: ModelConfig, inputs: Inputs) -> Params:
+    """Random parameters, and in their place the weights that were given."""
+    params = init_params(model, list(inputs.tables), inputs.config.seed)
+    given = {part: tree for part, tree in (inputs.weights or {}).items() if part in params}
+    return {**params, **jax.tree.map(jax.numpy.asarray, given)}
+
+
+def dev_evaluation(model: ModelConfig, parallel: Parallel, dev: dict[Task, Batches]) -> Callable[[Params], Any]:
+    """A function from parameters to the dev scores by task, and the one score that picks the best checkpoint."""
+    predict = {task: parallel.compile_predict_step(make_predict_step(model, task)) for task in dev}
+
+    def evaluate_dev(params: Params) -> tuple[dict[str, Any], float]:
+        scores = evaluate({task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}, dev)
+        return {task.name: values for task, values in scores.items()}, next(iter(summarize(scores).values()))
+
+    return evaluate_dev
+
+
+def train(inputs: Inputs) -> TrainState:
+    """Starts a run or goes on with it, to its end or to `max_steps`; prints the plan first and the dev table last."""
+    config = inputs.config
+    assert config.lr is not None
+    parallel = Parallel(config.devices)
+    model = model_config(config, inputs.bert)
+    plan = plan_run(inputs, parallel.count)
+    tx = make_optimizer(config.lr, config.weight_decay)
+    trained = {task: trained_parts(model, task, config.mode == "pretrain") for task in inputs.tables}
+    state = init_state(start_params(model, inputs), tx, {part for parts in trained.values() for part in parts})
+
+    run = start_run(config, inputs.bert, inputs.tokenizer, inputs.hashes)
+    checkpoints = Checkpoints(run.checkpoints)
+    latest = checkpoints.latest_step()
+    if latest is not None:
+        state = checkpoints.restore(latest, like=state)
+    keep_log_until(run, int(state.step))
+    total = min(config.max_steps or len(plan.schedule), len(plan.schedule))
+    print_plan(inputs, plan, str(parallel), state, total)
+
+    steps = {
+        task.name: parallel.compile_train_step(make_train_step(model, task, tx, trained[task], config.seed))
+        for task in inputs.tables
+    }
+    started, done = time.monotonic(), int(state.step)
+    try:
+        state = fit(
+            state,
+            iter(plan.schedule),
+            steps,
+            plan.batches,
+            steps_per_epoch=plan.steps_per_epoch,
+            total_steps=total,
+            evaluate=dev_evaluation(model, parallel, plan.dev),
+            save=checkpoints.save,
+            log=lambda entry: append_log(run, entry),
+            log_every=config.log_every,
+        )
+    finally:
+        checkpoints.close()
+    print_outcome(inputs, run, int(state.step) - done, time.monotonic() - started, parallel.compilations)
+    return state
