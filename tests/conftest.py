@@ -1,0 +1,20 @@
+"""Four CPU devices, so that `pmap` is tested everywhere; set before JAX starts."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def course() -> Path:
+    """The course's tables, where they are at hand; set CS224N_DATA to another folder than data/cs224n."""
+    root = Path(__file__).parent.parent
+    places = [os.environ.get("CS224N_DATA"), root / "data" / "cs224n", root.parent / "shared" / "data" / "cs224n"]
+    for place in places:
+        if place and (Path(place) / "ids-sst-train.csv").exists():
+            return Path(place)
+    pytest.skip("the course's tables are not at hand (set CS224N_DATA)")
