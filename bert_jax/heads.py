@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import Array
 
@@ -29,19 +30,18 @@ class Pooler(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        return jnp.tanh(dense(self.config.hidden_size, self.config, self.dtype, "dense")(x))
+        return jnp.tanh(dense(self.config.hidden_size, self.dtype, "dense")(x))
 
 
 class LinearHead(nn.Module):
     """One linear layer on an example's embeddings, side by side: [examples, texts, hidden] -> [examples, outputs]."""
 
-    config: BertConfig
     outputs: int
 
     @nn.compact
     def __call__(self, pooled: Array) -> Array:
         flat = pooled.reshape(pooled.shape[0], -1).astype(jnp.float32)
-        return dense(self.outputs, self.config, "float32", "dense")(flat)
+        return dense(self.outputs, "float32", "dense")(flat)
 
 
 class MaskedLmHead(nn.Module):
@@ -55,7 +55,7 @@ class MaskedLmHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, word_embeddings: Array) -> Array:
-        x = dense(self.config.hidden_size, self.config, self.dtype, "dense")(x)
+        x = dense(self.config.hidden_size, self.dtype, "dense")(x)
         x = layer_norm(self.config, "norm")(jax.nn.gelu(x, approximate=False)).astype(self.dtype)
         table = word_embeddings.astype(self.dtype)
         logits = jnp.einsum("...h,vh->...v", x, table, preferred_element_type=jnp.float32)
@@ -116,29 +116,38 @@ def predict_logits(
     if not has_parameters(model, task):
         cosine = cosine_similarity(*jnp.moveaxis(pooled.astype(jnp.float32), 1, 0))
         return (cosine - model.cosine_floor) / (1.0 - model.cosine_floor) * task.max_label
-    logits = LinearHead(model.bert, _outputs(task)).apply({"params": params[task.name]}, pooled)
+    logits = LinearHead(_outputs(task)).apply({"params": params[task.name]}, pooled)
     assert isinstance(logits, Array)
     return logits if task.kind == "classification" else logits[:, 0]
 
 
 def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int) -> Params:
-    """Random parameters for the parts that the tasks use. A part's values do not depend on the other parts."""
-    bert, hidden = model.bert, model.bert.hidden_size
-    one = jnp.zeros((1, 1), jnp.int32)
-    example = jnp.zeros(1)
-    batch = PackedBatch(one, one, one, one, one, example, example, jnp.zeros(1, jnp.int32))
+    """Random parameters for the parts that the tasks use, as BERT starts: normal weights, scales 1, biases 0.
+
+    The values of an array depend on the seed and its name alone. They are drawn by NumPy, which has nothing to compile.
+    """
+    bert = model.bert
+    one = np.zeros((1, 1), np.int32)
+    batch = PackedBatch(one, one, one, one, one, np.zeros(1), np.zeros(1), np.zeros(1, np.int32))
 
     def start(part: str, module: nn.Module, *inputs) -> dict:
-        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(part.encode()))
-        return jax.jit(module.init)(key, *inputs)["params"]
+        def draw(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+            name = "/".join([part, *(key.key for key in path)])
+            if name.endswith(("/scale", "/bias")):
+                return np.full(leaf.shape, 1.0 if name.endswith("/scale") else 0.0, np.float32)
+            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(name.encode())])))
+            return bert.initializer_range * rng.standard_normal(leaf.shape, np.float32)
+
+        return jax.tree.map_with_path(draw, jax.eval_shape(module.init, jax.random.key(0), *inputs)["params"])
 
     params: Params = {"bert": start("bert", Encoder(bert), batch)}
     if model.pooling == "cls":
-        params["pooler"] = start("pooler", Pooler(bert), jnp.zeros((1, hidden)))
+        params["pooler"] = start("pooler", Pooler(bert), np.zeros((1, bert.hidden_size)))
     for task in tasks:
         if has_parameters(model, task):
             texts = 2 if task.is_pair and model.pair_encoding == "separate" else 1
-            params[task.name] = start(task.name, LinearHead(bert, _outputs(task)), jnp.zeros((1, texts, hidden)))
+            head = LinearHead(_outputs(task))
+            params[task.name] = start(task.name, head, np.zeros((1, texts, bert.hidden_size)))
     return params
 
 

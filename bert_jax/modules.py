@@ -16,10 +16,9 @@ from bert_jax.packing import PackedBatch
 EMBEDDING_SITE, HEAD_SITE, FIRST_LAYER_SITE, SITES_PER_LAYER = 0, 1, 2, 3
 
 
-def dense(features: int, config: BertConfig, dtype: str, name: str) -> nn.Dense:
-    """A linear layer as BERT starts it: normal weights, zero bias."""
-    init = nn.initializers.normal(config.initializer_range)
-    return nn.Dense(features, dtype=jnp.dtype(dtype), kernel_init=init, name=name)
+def dense(features: int, dtype: str, name: str) -> nn.Dense:
+    """A linear layer that computes in `dtype`; `init_params` says what its float32 parameters start as."""
+    return nn.Dense(features, dtype=jnp.dtype(dtype), name=name)
 
 
 def layer_norm(config: BertConfig, name: str) -> nn.LayerNorm:
@@ -38,8 +37,7 @@ class Embeddings(nn.Module):
         config = self.config
 
         def embed(rows: int, ids, name: str) -> Array:
-            init = nn.initializers.normal(config.initializer_range)
-            return nn.Embed(rows, config.hidden_size, embedding_init=init, name=name)(jnp.asarray(ids))
+            return nn.Embed(rows, config.hidden_size, name=name)(jnp.asarray(ids))
 
         x = embed(config.vocab_size, batch.token_ids, "word")
         x += embed(config.max_position_embeddings, batch.position_ids, "position")
@@ -59,7 +57,7 @@ class SelfAttention(nn.Module):
     def __call__(self, x: Array, bias: Array, positions: Array, noise: DropoutNoise | None) -> Array:
         config = self.config
         rows, length, hidden = x.shape
-        qkv = dense(3 * hidden, config, self.dtype, "qkv")(x)
+        qkv = dense(3 * hidden, self.dtype, "qkv")(x)
         qkv = qkv.reshape(rows, length, 3, config.num_attention_heads, config.head_size)
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [rows, length, heads, head_size]
         scores = jnp.einsum("rqhd,rkhd->rhqk", query, key, preferred_element_type=jnp.float32)
@@ -71,7 +69,7 @@ class SelfAttention(nn.Module):
             keep = keep_mask(noise.key, self.site, noise.token[:, None, :, None], feature, rate)
             weights = jnp.where(keep, weights / (1.0 - rate), 0.0)
         context = jnp.einsum("rhqk,rkhd->rqhd", weights.astype(value.dtype), value)
-        return dense(hidden, config, self.dtype, "output")(context.reshape(rows, length, hidden))
+        return dense(hidden, self.dtype, "output")(context.reshape(rows, length, hidden))
 
 
 class FeedForward(nn.Module):
@@ -82,8 +80,8 @@ class FeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        x = dense(self.config.intermediate_size, self.config, self.dtype, "intermediate")(x)
-        return dense(self.config.hidden_size, self.config, self.dtype, "output")(jax.nn.gelu(x, approximate=False))
+        x = dense(self.config.intermediate_size, self.dtype, "intermediate")(x)
+        return dense(self.config.hidden_size, self.dtype, "output")(jax.nn.gelu(x, approximate=False))
 
 
 class EncoderLayer(nn.Module):

@@ -1,11 +1,12 @@
-"""Four CPU devices, so that `pmap` is tested everywhere; set before JAX starts."""
+"""Four CPU devices, so that `pmap` is tested everywhere; compiled fast rather than well. Set before JAX starts."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 

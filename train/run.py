@@ -75,7 +75,7 @@ def start_params(model: ModelConfig, inputs: Inputs) -> Params:
     """Random parameters, and in their place the weights that were given."""
     params = init_params(model, list(inputs.tables), inputs.config.seed)
     given = {part: tree for part, tree in (inputs.weights or {}).items() if part in params}
-    return {**params, **jax.tree.map(jax.numpy.asarray, given)}
+    return jax.tree.map(jax.numpy.asarray, {**params, **given})
 
 
 def dev_evaluation(model: ModelConfig, parallel: Parallel, dev: dict[Task, Batches]) -> Callable[[Params], Any]:
