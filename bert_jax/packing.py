@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from flax import struct
-from jax.typing import ArrayLike
+from jax import Array
 
 from bert_jax.tokenizer import EncodedExamples
 
@@ -25,14 +25,14 @@ class PackedBatch(struct.PyTreeNode):
     example_ids: [examples] int32, the example's row in its table: what dropout is keyed by.
     """
 
-    token_ids: ArrayLike
-    segment_ids: ArrayLike
-    position_ids: ArrayLike
-    token_type_ids: ArrayLike
-    first_token: ArrayLike
-    labels: ArrayLike
-    weights: ArrayLike
-    example_ids: ArrayLike
+    token_ids: np.ndarray | Array
+    segment_ids: np.ndarray | Array
+    position_ids: np.ndarray | Array
+    token_type_ids: np.ndarray | Array
+    first_token: np.ndarray | Array
+    labels: np.ndarray | Array
+    weights: np.ndarray | Array
+    example_ids: np.ndarray | Array
 
 
 class BatchShape(NamedTuple):

@@ -89,14 +89,9 @@ def from_hugging_face(tensors: dict[str, np.ndarray], config: BertConfig, source
         for name, entry in wanted.items()
         if name in given and given[name].shape != entry.shape
     ]
-    typed = [
-        f"{name} is {given[name].dtype}, not a float" for name in wanted if name in given and given[name].dtype.kind in "biuc"
-    ]
-    problems = [
-        f"{what}: {', '.join(names)}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", shaped), ("mistyped", typed))
-        if names
-    ]
+    kinds = [f"{name} is {given[name].dtype}" for name in wanted if name in given and given[name].dtype.kind in "biuc"]
+    found = {"missing": missing, "unexpected": unexpected, "mis-shaped": shaped, "not floats": kinds}
+    problems = [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
     if problems:
         raise WeightsError(f"{source} does not fit its config.json; " + "; ".join(problems))
     params: dict = {}
@@ -186,7 +181,7 @@ def save_model(folder: Path, config: BertConfig, params: dict) -> None:
 
 def _plain_name(name: str) -> str:
     name = name.removeprefix("bert.")
-    return re.sub(r"LayerNorm\.(gamma|beta)$", lambda m: f"LayerNorm.{dict(gamma='weight', beta='bias')[m[1]]}", name)
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def _put(tree: dict, path: tuple[str, ...], value: np.ndarray) -> None:
@@ -199,4 +194,3 @@ def _get(tree: dict, path: tuple[str, ...]) -> np.ndarray:
     for name in path:
         tree = tree[name]
     return tree  # type: ignore[return-value]
-

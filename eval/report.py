@@ -27,7 +27,8 @@ def print_scores(scores: Mapping[Task, Mapping[str, Any]], rows: Mapping[Task, i
         table.add_column(heading, justify="right")
     table.add_column("F1 by class")
     for task, values in scores.items():
-        cells = [format_score(values[k]) if k in values else "" for k in ("accuracy", "macro_f1", "pearson", "spearman")]
+        names = ("accuracy", "macro_f1", "pearson", "spearman")
+        cells = [format_score(values[name]) if name in values else "" for name in names]
         by_class = " ".join(f"{value:.2f}" for value in values.get("f1", []))
         table.add_row(task.name, str(rows[task]), *cells, by_class)
     console = Console()

@@ -53,9 +53,9 @@ def random_examples(task: Task, examples: int, seed: int = 0, longest: int = 20)
 
 def packed(encoded: EncodedExamples, indices: Sequence[int], length: int, slots: int | None = None) -> PackedBatch:
     """The examples in as few rows as they need."""
-    indices = np.asarray(indices)
-    rows = assign_rows(encoded.lengths[indices].reshape(-1), length)[2]
-    return pack(encoded, indices, BatchShape(rows, length), slots or len(indices))
+    chosen = np.asarray(indices)
+    rows = assign_rows(encoded.lengths[chosen].reshape(-1), length)[2]
+    return pack(encoded, chosen, BatchShape(rows, length), slots or len(chosen))
 
 
 def padded(encoded: EncodedExamples, indices: Sequence[int], length: int) -> PackedBatch:

@@ -4,16 +4,22 @@ Parameters, optimizer state and counters are separate items, so that evaluation 
 checkpoints and the best one are kept.
 """
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from bert_jax.config import ModelConfig
 from bert_jax.errors import WeightsError
-from bert_jax.heads import Params
+from bert_jax.heads import Params, init_params
+from bert_jax.tasks import Task
 from train.step import TrainState
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of every manager that only reads
 
 
 class Checkpoints:
@@ -52,9 +58,10 @@ class Checkpoints:
         return max(self._manager.all_steps(), default=None)
 
     def best_step(self) -> int | None:
-        """The step with the best score, the newest where none has one."""
-        scored = [info for info in self._manager._checkpoints if info.metrics]
-        return max(scored, key=lambda info: _score(info.metrics)).step if scored else self.latest_step()
+        """The step with the best score, the later of equals; the newest where none has a score."""
+        scores = {step: (self._manager.metrics(step) or {}).get("score") for step in self._manager.all_steps()}
+        scored = [(score, step) for step, score in scores.items() if score is not None]
+        return max(scored)[1] if scored else self.latest_step()
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state saved at a step.
@@ -82,6 +89,25 @@ class Checkpoints:
 
     def close(self) -> None:
         self._manager.close()
+
+
+def restore_params(
+    directory: Path, model: ModelConfig, tasks: Sequence[Task], which: Literal["best", "latest"]
+) -> tuple[int, Params]:
+    """A run's parameters and the number of updates that made them.
+
+    Raises:
+      WeightsError: the run has no checkpoint, or it cannot be restored.
+    """
+    if not directory.is_dir():
+        raise WeightsError(f"{directory} has no checkpoint yet")
+    checkpoints = Checkpoints(directory, read_only=True)
+    step = checkpoints.best_step() if which == "best" else checkpoints.latest_step()
+    if step is None:
+        raise WeightsError(f"{directory} has no checkpoint yet")
+    params = checkpoints.restore_params(step, like=init_params(model, tasks, seed=0))
+    checkpoints.close()
+    return step, params
 
 
 def _score(metrics: Any) -> float:

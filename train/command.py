@@ -47,6 +47,23 @@ def parse_flags(config_class: type[Config], module: str, args: Sequence[str] | N
         raise InputError(f"{_sentence(said.getvalue())}; see python -m {module} --help") from None
 
 
+def read_stdin() -> list[str]:
+    """The lines of standard input.
+
+    Raises:
+      InputError: there are none, or they are not UTF-8.
+    """
+    if sys.stdin.isatty():
+        print("type texts, one a line; end with Ctrl-D", file=sys.stderr)
+    try:
+        lines = sys.stdin.buffer.read().decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"stdin is not UTF-8: {error.reason} at byte {error.start}") from None
+    if not lines:
+        raise InputError("there is no text on stdin; it takes one text a line, or two with a tab between them")
+    return lines
+
+
 def _sentence(box: str) -> str:
     """What tyro says in a box of several lines, as one line: the error itself and its guess at what was meant."""
     lines = [re.sub(r"^[│╭╰|]\s?|\s?[│╮╯|]$", "", line).strip() for line in box.splitlines()[1:]]

@@ -111,7 +111,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if config.data_dir and not config.init and not config.vocab:
         raise InputError("--data_dir needs --init (for one, --init=all-minilm-l6-v2), or --vocab for a random start")
     if config.mode == "pretrain" and config.similarity_head == "cosine" and "sts" in config.tasks:
-        raise InputError("--mode=pretrain trains the heads alone, but the head of --similarity_head=cosine has no weights")
+        raise InputError("--mode=pretrain trains heads alone, and the head of --similarity_head=cosine has no weights")
     default = PRETRAINED if config.init else RANDOM
     filled: dict[str, Any] = {
         "epochs": default.epochs,

@@ -43,7 +43,8 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
     size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
     print(f"model    {inputs.source}, {size:,} parameters, {config.pair_encoding} pairs, {config.pooling} pooling")
     print(f"devices  {devices}, {config.dtype}")
-    print(f"train    {config.mode}: {config.scheduler}, lr {config.lr:g}, batch {config.batch_size}, seed {config.seed}")
+    recipe = f"{config.mode}: {config.scheduler}, lr {config.lr:g}, batch {config.batch_size}, seed {config.seed}"
+    print(f"train    {recipe}")
     done = int(state.step)
     going_on = f", going on after {done}" if done else ""
     print(

@@ -26,7 +26,7 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: types.FrameType | None) -> None:
+    def _note(self, number: int, _frame: types.FrameType | None) -> None:
         if self.signal_name is not None:
             raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name

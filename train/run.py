@@ -61,9 +61,7 @@ def plan_run(inputs: Inputs, shares: int) -> Plan:
         schedule=schedule,
         steps_per_epoch=len(schedule) // config.epochs,
         batches={
-            name: training_batches(
-                train[name], name, config.seed, config.batch_size, count, shares, config.row_length
-            )
+            name: training_batches(train[name], name, config.seed, config.batch_size, count, shares, config.row_length)
             for name, count in Counter(schedule).items()
         },
         dev={task: ordered_batches(dev[task], config.batch_size, shares, config.row_length) for task in dev},

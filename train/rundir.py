@@ -93,7 +93,7 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
         raise InputError(f"--run_dir={path} is no run: there is no {run.config}")
     record = _read_record(run)
     paths = {"data_dir", "vocab", "run_dir"}
-    values = {k: Path(v) if k in paths and v is not None else v for k, v in record["config"].items()}
+    values: dict[str, Any] = {k: Path(v) if k in paths and v is not None else v for k, v in record["config"].items()}
     try:
         config, bert = TrainConfig(**values), BertConfig(**record["bert"])
     except TypeError as error:

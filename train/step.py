@@ -73,7 +73,7 @@ def make_train_step(
         params, opt_state = dict(state.params), dict(state.opt_state)
         for part in trained:
             updates, opt_state[part] = tx.update(gradients[part], opt_state[part], params[part])
-            params[part] = optax.apply_updates(params[part], updates)
+            params[part] = optax.apply_updates(params[part], updates)  # type: ignore[assignment]
         return TrainState(state.step + 1, params, opt_state), {"loss": loss}
 
     return train_step

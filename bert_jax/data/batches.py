@@ -56,9 +56,7 @@ def training_batches(
 
 def ordered_batches(encoded: EncodedExamples, batch_size: int, shares: int, row_length: int | None) -> Batches:
     """Every example once, in the order of the table."""
-    indices = [
-        np.arange(start, min(start + batch_size, len(encoded))) for start in range(0, len(encoded), batch_size)
-    ]
+    indices = [np.arange(start, min(start + batch_size, len(encoded))) for start in range(0, len(encoded), batch_size)]
     return _plan(encoded, indices, batch_size, shares, row_length)
 
 

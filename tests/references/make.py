@@ -77,7 +77,9 @@ def make_random(name: str, size: dict[str, int], prefixed: bool, seed: int) -> N
         renamed = {k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
                    for k, v in tensors.items()}  # fmt: skip
         tensors = {f"bert.{key}": value for key, value in renamed.items()}
-        tensors |= {k: v.clone() for k, v in masked_lm.state_dict().items() if k.startswith("cls.") and "decoder" not in k}
+        tensors |= {
+            k: v.clone() for k, v in masked_lm.state_dict().items() if k.startswith("cls.") and "decoder" not in k
+        }
     folder = HERE / name
     folder.mkdir(exist_ok=True)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})

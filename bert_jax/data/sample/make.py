@@ -171,9 +171,9 @@ def write_vocabulary(folder: Path, corpus: list[str]) -> None:
     pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
     pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    # Pieces that the trainer meets in a text get their numbers in no fixed order, and numbers break ties: name them all.
-    characters = sorted({character for text in corpus for character in text.lower()} - {" "})
-    known = [*SPECIAL_TOKENS, *map(chr, range(33, 127)), *(f"##{character}" for character in characters)]
+    # The trainer numbers what it meets in a text in no fixed order, and numbers break ties: name every character first.
+    characters = sorted({chr(code).lower() for code in range(33, 127)})
+    known = [*SPECIAL_TOKENS, *characters, *(f"##{character}" for character in characters)]
     trainer = trainers.WordPieceTrainer(vocab_size=768, special_tokens=known, show_progress=False)
     pieces.train_from_iterator(corpus, trainer)
     tokens = sorted(pieces.get_vocab(), key=pieces.get_vocab().__getitem__)

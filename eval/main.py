@@ -1,0 +1,70 @@
+"""`python -m eval.main --run_dir=R`: scores a run on the dev tables, every row once."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from train.command import run_command
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """Prints the dev table of a run: accuracy, F1 by class and macro, Pearson, Spearman, and the means."""
+
+    run_dir: Path
+    """Folder of the run."""
+    data_dir: Path | None = None
+    """Folder with the tables. Default: the one the run was trained on."""
+    split: Literal["dev", "train"] = "dev"
+    """Which tables."""
+    checkpoint: Literal["best", "latest"] = "best"
+    """Which checkpoint."""
+    batch_size: int = 32
+    """Examples a batch."""
+    devices: int | None = None
+    """Number of devices. Default: all."""
+
+
+def run(flags: EvalConfig) -> None:
+    """Reads the tables before JAX is imported, then restores and scores."""
+    from bert_jax.data.sample import SAMPLE
+    from bert_jax.data.tables import find_file, read_table
+    from bert_jax.errors import InputError
+    from bert_jax.tasks import find_tasks
+    from bert_jax.tokenizer import encode_examples
+    from train.rundir import open_run
+
+    if flags.batch_size < 1:
+        raise InputError(f"--batch_size={flags.batch_size}, but it must be at least 1")
+    run_folder, config, model, tokenizer = open_run(flags.run_dir)
+    data_dir = flags.data_dir or config.data_dir or SAMPLE
+    tasks = find_tasks(config.tasks)
+    tables = {task: read_table(find_file(data_dir, task, flags.split), task, labelled=True) for task in tasks}
+
+    from bert_jax.data.batches import ordered_batches
+    from eval.evaluate import evaluate
+    from eval.report import print_scores
+    from train.checkpoint import restore_params
+    from train.parallel import Parallel
+    from train.step import make_predict_step
+
+    parallel = Parallel(flags.devices)
+    step, params = restore_params(run_folder.checkpoints, model, tasks, flags.checkpoint)
+    limit = min(config.max_length, model.bert.max_position_embeddings)
+    splits = {
+        task: ordered_batches(
+            encode_examples(tokenizer, table.examples, model.pair_encoding, limit),
+            flags.batch_size,
+            parallel.count,
+            config.row_length,
+        )
+        for task, table in tables.items()
+    }
+    predict = {task: parallel.compile_predict_step(make_predict_step(model, task)) for task in tasks}
+    scores = evaluate({task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}, splits)
+    rows = {task: len(table.examples) for task, table in tables.items()}
+    print_scores(scores, rows, f"{flags.split}, {flags.checkpoint} checkpoint (after update {step}) of {flags.run_dir}")
+
+
+if __name__ == "__main__":
+    run_command(EvalConfig, run, "eval.main")

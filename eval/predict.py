@@ -1,0 +1,90 @@
+"""`python -m eval.predict --run_dir=R --task=T`: texts on stdin, one JSON object a line on stdout, in their order."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from bert_jax.data.tables import Example
+from bert_jax.errors import InputError
+from bert_jax.tasks import Task, find_tasks
+from train.command import read_stdin, run_command
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Predicts for the texts on standard input, one a line; a pair is two columns with a tab between them."""
+
+    run_dir: Path
+    """Folder of the run."""
+    task: str
+    """Which of the run's tasks."""
+    checkpoint: Literal["best", "latest"] = "best"
+    """Which checkpoint."""
+    batch_size: int = 32
+    """Examples a batch."""
+
+
+def read_texts(task: Task, lines: list[str]) -> list[Example]:
+    """One example a line.
+
+    Raises:
+      InputError: a line has not as many columns as the task has texts.
+    """
+    examples = []
+    for number, line in enumerate(lines, start=1):
+        texts = tuple(line.rstrip("\r\n").split("\t")) if task.is_pair else (line.rstrip("\r\n"),)
+        if len(texts) != len(task.text_columns):
+            raise InputError(f"stdin:{number}: {len(texts)} columns, but task {task.name} takes 2, separated by a tab")
+        examples.append(Example(str(number), texts, None))
+    return examples
+
+
+def describe_output(task: Task, output: Any) -> dict[str, Any]:
+    """A raw output in words: label and score.
+
+    The score is the probability of the label for a classification, of "is a paraphrase" for a paraphrase, and for a
+    similarity the raw score, of which the label is the nearest whole number in range.
+    """
+    import numpy as np
+
+    if task.kind == "classification":
+        odds = np.exp(output - output.max())
+        probabilities = odds / odds.sum()
+        label = int(probabilities.argmax())
+        return {"label": label, "score": round(float(probabilities[label]), 6)}
+    if task.kind == "paraphrase":
+        return {"label": int(output > 0), "score": round(float(1 / (1 + np.exp(-np.float64(output)))), 6)}
+    return {"label": int(np.clip(np.round(output), 0, task.max_label)), "score": round(float(output), 6)}
+
+
+def run(flags: PredictConfig) -> None:
+    """Checks the run, the task and the texts before JAX is imported."""
+    from bert_jax.tokenizer import encode_examples
+    from train.rundir import open_run
+
+    run_folder, config, model, tokenizer = open_run(flags.run_dir)
+    tasks = find_tasks(config.tasks)
+    task = next((task for task in tasks if task.name == flags.task), None)
+    if task is None:
+        raise InputError(f"--task={flags.task} is no task of this run; it has {', '.join(t.name for t in tasks)}")
+    examples = read_texts(task, read_stdin())
+
+    from bert_jax.data.batches import ordered_batches
+    from eval.evaluate import predict_split
+    from train.checkpoint import restore_params
+    from train.parallel import Parallel
+    from train.step import make_predict_step
+
+    parallel = Parallel(1)
+    _, params = restore_params(run_folder.checkpoints, model, tasks, flags.checkpoint)
+    limit = min(config.max_length, model.bert.max_position_embeddings)
+    encoded = encode_examples(tokenizer, examples, model.pair_encoding, limit)
+    predict = parallel.compile_predict_step(make_predict_step(model, task))
+    batches = ordered_batches(encoded, min(flags.batch_size, len(examples)), parallel.count, config.row_length)
+    for output in predict_split(lambda batch: predict(params, batch), batches):
+        print(json.dumps(describe_output(task, output)))
+
+
+if __name__ == "__main__":
+    run_command(PredictConfig, run, "eval.predict")

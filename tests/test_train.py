@@ -1,0 +1,85 @@
+"""Schedulers, optimizer, losses."""
+
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from train.losses import LOSSES
+from train.optim import make_optimizer
+from train.schedulers import SCHEDULERS, baseline, in_turn, mtdnn
+
+BATCHES = {"sst": 2, "quora": 3, "sts": 1}
+
+
+def test_in_turn_takes_all_batches_of_a_task_then_all_of_the_next():
+    epoch = ["sst"] * 2 + ["quora"] * 3 + ["sts"]
+    assert list(in_turn(BATCHES, 2, 0)) == epoch * 2
+
+
+def test_mtdnn_takes_one_batch_of_every_task_for_as_many_rounds_as_the_largest_has_batches():
+    assert list(mtdnn(BATCHES, 2, 0)) == ["sst", "quora", "sts"] * 3 * 2
+
+
+def test_baseline_takes_the_first_task_alone():
+    assert list(baseline(BATCHES, 3, 0)) == ["sst"] * 6
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_schedule_resumes_at_every_step_by_skipping(name):
+    full = list(SCHEDULERS[name](BATCHES, 4, 0))
+    for done in range(len(full)):
+        rest = list(SCHEDULERS[name](BATCHES, 4, 0))[done:]
+        assert full[:done] + rest == full
+    assert list(SCHEDULERS[name](BATCHES, 8, 0))[: len(full)] == full  # more epochs only add to it
+
+
+def test_upsampling_is_even():
+    assert Counter(mtdnn(BATCHES, 2, 0)) == {"sst": 6, "quora": 6, "sts": 6}
+
+
+def test_the_optimizer_passes_the_courses_optimizer_test():
+    """CS224N's own check of AdamW: 1000 steps on a 2x3 matrix; start, inputs and result are the course's."""
+    weight = jnp.array([[-0.00432252, 0.30971584, -0.47518533], [-0.4248946, -0.22236897, 0.15482073]])
+    wanted = np.array([[0.5548279, 0.8666567, 0.0729198], [-0.4472451, -0.2951228, -0.2717272]])
+    rng = np.random.default_rng(0)
+    tx = make_optimizer(1e-3, weight_decay=1e-4)
+    state = tx.init(weight)
+
+    @jax.jit
+    def update(weight, state, x):
+        target = jnp.array([x[0] + x[1], -x[2]])
+        gradient = jax.grad(lambda w: ((w @ x - target) ** 2).sum())(weight)
+        updates, state = tx.update(gradient, state, weight)
+        return optax.apply_updates(weight, updates), state
+
+    for _ in range(1000):
+        weight, state = update(weight, state, jnp.asarray(rng.uniform(size=3), jnp.float32))
+    np.testing.assert_allclose(weight, wanted, atol=1e-5, rtol=0)
+
+
+def test_weight_decay_spares_biases_and_scales():
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    tx = make_optimizer(0.1, weight_decay=0.5)
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -0.05, rtol=1e-6)
+    np.testing.assert_allclose(updates["bias"], 0.0)
+
+
+def test_losses_are_per_example_and_what_their_names_say():
+    logits = jnp.array([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(
+        LOSSES["classification"](logits, jnp.array([0.0, 2.0])),
+        [-np.log(np.exp(2) / np.exp([2, -1, 0.5]).sum()), np.log(3)],
+        rtol=1e-6,
+    )
+    scores = jnp.array([1.5, -0.25])
+    np.testing.assert_allclose(
+        LOSSES["paraphrase"](scores, jnp.array([1.0, 0.0])),
+        [np.log1p(np.exp(-1.5)), np.log1p(np.exp(-0.25))],
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(LOSSES["similarity"](scores, jnp.array([4.0, 0.0])), [6.25, 0.0625], rtol=1e-6)

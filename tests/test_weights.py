@@ -1,0 +1,167 @@
+"""Weights in and out: names, layouts, and what does not fit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from bert_jax.config import SIZES, read_bert_config
+from bert_jax.errors import WeightsError
+from bert_jax.weights import entries, find_weights, load_weights, save_model, to_hugging_face
+
+REFERENCES = Path(__file__).parent / "references"
+PLAIN = REFERENCES / "plain"
+
+
+def copy_of(tmp_path: Path, change=None, config=None) -> Path:
+    """The reference model `plain`, its tensors and its config.json changed."""
+    tensors = safetensors.numpy.load_file(PLAIN / "model.safetensors")
+    change = change or (lambda tensors: tensors)
+    safetensors.numpy.save_file(change(dict(tensors)), tmp_path / "model.safetensors")
+    values = json.loads((PLAIN / "config.json").read_text()) | (config or {})
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["plain", "prefixed_gamma_beta"])
+def test_what_is_saved_is_what_was_loaded(tmp_path, name):
+    bert, params = load_weights(REFERENCES / name)
+    save_model(tmp_path, bert, params)
+    again, params_again = load_weights(tmp_path)
+    assert again == bert
+    ours, theirs = to_hugging_face(params, bert), to_hugging_face(params_again, bert)
+    assert ours.keys() == theirs.keys()
+    assert all((ours[key] == theirs[key]).all() for key in ours)
+
+
+def test_saved_tensors_have_hugging_faces_names_and_numbers(tmp_path):
+    bert, params = load_weights(PLAIN)
+    save_model(tmp_path, bert, params)
+    wanted = safetensors.numpy.load_file(PLAIN / "model.safetensors")
+    saved = safetensors.numpy.load_file(tmp_path / "model.safetensors")
+    assert saved.keys() == wanted.keys()
+    assert all((saved[key] == wanted[key]).all() for key in wanted)
+
+
+def test_prefix_and_old_layer_norm_names_make_no_difference(tmp_path):
+    def rename(tensors):
+        return {
+            "bert." + key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
+            for key, v in tensors.items()
+        } | {"cls.predictions.bias": np.zeros(83, np.float32), "bert.embeddings.position_ids": np.arange(128)[None]}
+
+    bert, plain = load_weights(PLAIN)
+    _, renamed = load_weights(copy_of(tmp_path, rename))
+    a, b = to_hugging_face(plain, bert), to_hugging_face(renamed, bert)
+    assert a.keys() == b.keys() and all((a[key] == b[key]).all() for key in a)
+
+
+def test_weights_without_a_pooler_give_no_pooler(tmp_path):
+    folder = copy_of(tmp_path, lambda t: {k: v for k, v in t.items() if not k.startswith("pooler")})
+    assert set(load_weights(folder)[1]) == {"bert"}
+
+
+def test_half_precision_weights_become_float32(tmp_path):
+    folder = copy_of(tmp_path, lambda t: {k: v.astype(np.float16) for k, v in t.items()})
+    kernel = load_weights(folder)[1]["pooler"]["dense"]["kernel"]
+    assert kernel.dtype == np.float32
+
+
+def test_all_missing_unexpected_and_misshaped_tensors_are_named_at_once(tmp_path):
+    def spoil(tensors):
+        del tensors["encoder.layer.1.output.dense.bias"], tensors["embeddings.LayerNorm.weight"]
+        tensors["encoder.layer.0.attention.self.query.weight"] = np.zeros((20, 19), np.float32)
+        return tensors | {"encoder.layer.3.output.dense.bias": np.zeros(20, np.float32)}
+
+    with pytest.raises(WeightsError) as caught:
+        load_weights(copy_of(tmp_path, spoil))
+    message = str(caught.value)
+    for part in (
+        "missing: ",
+        "encoder.layer.1.output.dense.bias",
+        "embeddings.LayerNorm.weight",
+        "unexpected: encoder.layer.3.output.dense.bias",
+        "mis-shaped: encoder.layer.0.attention.self.query.weight is [20, 19], not [20, 20]",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"vocab_size": 84}, r"embeddings\.word_embeddings\.weight is \[83, 20\], not \[84, 20\]"),
+        ({"num_hidden_layers": 2}, r"unexpected: encoder\.layer\.2"),
+        ({"num_hidden_layers": 4}, r"missing: encoder\.layer\.3"),
+        ({"num_attention_heads": 3}, "hidden_size 20 is not a multiple of num_attention_heads 3"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
+        ({"model_type": "roberta"}, "model_type is 'roberta'"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
+        ({"hidden_size": "20"}, "hidden_size is '20', not an integer"),
+        ({"hidden_size": 0}, "too small"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_an_error(tmp_path, config, message):
+    with pytest.raises(WeightsError, match=message):
+        load_weights(copy_of(tmp_path, config=config))
+
+
+def test_values_that_are_not_finite_are_an_error(tmp_path):
+    def spoil(tensors):
+        tensors["pooler.dense.bias"] = np.full(20, np.nan, np.float32)
+        return tensors
+
+    with pytest.raises(WeightsError, match=r"pooler\.dense\.bias holds a value that is not finite"):
+        load_weights(copy_of(tmp_path, spoil))
+
+
+def test_integers_are_no_weights(tmp_path):
+    folder = copy_of(tmp_path, lambda t: t | {"pooler.dense.bias": np.zeros(20, np.int32)})
+    with pytest.raises(WeightsError, match=r"not floats: pooler\.dense\.bias is int32"):
+        load_weights(folder)
+
+
+def test_broken_and_missing_files_are_errors(tmp_path):
+    with pytest.raises(WeightsError, match=r"config\.json does not exist"):
+        load_weights(tmp_path)
+    shutil.copy(PLAIN / "config.json", tmp_path)
+    with pytest.raises(WeightsError, match=r"model\.safetensors does not exist$"):
+        load_weights(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(WeightsError, match="is a pickle and is not read"):
+        load_weights(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((PLAIN / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        load_weights(tmp_path)
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(WeightsError, match="not a JSON object"):
+        read_bert_config(tmp_path / "config.json")
+
+
+def test_weights_are_found_by_folder_and_in_the_hubs_cache(tmp_path, monkeypatch):
+    assert find_weights(str(PLAIN)) == PLAIN
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "models--owner--name" / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    shutil.copy(PLAIN / "config.json", snapshot)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = find_weights(f"owner/name@{commit}")
+    assert found.name == commit and (found / "config.json").exists()
+
+
+@pytest.mark.parametrize("init", ["no-such-thing", "./no/such", "owner/no-such-model@main"])
+def test_weights_that_are_nowhere_are_an_error(init):
+    with pytest.raises(WeightsError, match=f"--init={init}"):
+        find_weights(init)
+
+
+def test_named_sizes_have_their_published_number_of_parameters():
+    def parameters(name):
+        return sum(np.prod(entry.shape) * len(entry.names) for entry in entries(SIZES[name]))
+
+    published = {"bert-tiny": 4.4, "bert-mini": 11.2, "bert-small": 28.8, "bert-medium": 41.4, "bert-base": 109.5}
+    for name, millions in (published | {"bert-large": 335.1, "minilm-l6": 22.7}).items():
+        assert round(parameters(name) / 1e6, 1) == millions
