@@ -23,7 +23,7 @@ def test_classification_scores_equal_scikit_learns(rows):
     scores = score_task(SST, logits, labels)
     predictions = logits.argmax(1)
     assert scores["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, predictions))
-    by_class = sklearn.metrics.f1_score(labels, predictions, average=None, labels=range(5), zero_division=0)
+    by_class = sklearn.metrics.f1_score(labels, predictions, average=None, labels=range(5), zero_division=0)  # type: ignore[arg-type]
     np.testing.assert_allclose(scores["f1"], by_class)
     assert scores["macro_f1"] == pytest.approx(np.mean(by_class))
 
@@ -33,7 +33,7 @@ def test_paraphrase_scores_equal_scikit_learns():
     logits, labels = rng.normal(size=300), rng.integers(0, 2, 300).astype(np.float32)
     scores = score_task(QUORA, logits, labels)
     assert scores["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, logits > 0))
-    np.testing.assert_allclose(scores["f1"], sklearn.metrics.f1_score(labels, logits > 0, average=None))
+    np.testing.assert_allclose(scores["f1"], sklearn.metrics.f1_score(labels, logits > 0, average=None))  # type: ignore[arg-type]
 
 
 def test_similarity_scores_equal_scipys():

@@ -30,7 +30,9 @@ def run_packed(bert: BertConfig, params: dict, stored) -> tuple[list[np.ndarray]
         encode_ids(texts, kinds), np.arange(len(texts)), BatchShape(3, bert.max_position_embeddings), len(texts)
     )
     hidden = jax.jit(Encoder(bert).apply)({"params": params["bert"]}, batch)
-    pooled = Pooler(bert).apply({"params": params["pooler"]}, first_hidden(hidden, jnp.asarray(batch.first_token)[:, 0]))
+    pooled = Pooler(bert).apply(
+        {"params": params["pooler"]}, first_hidden(hidden, jnp.asarray(batch.first_token)[:, 0])
+    )
     flat, segments = np.asarray(hidden).reshape(-1, bert.hidden_size), np.asarray(batch.segment_ids).reshape(-1)
     return [flat[segments == text + 1] for text in range(len(texts))], np.asarray(pooled)
 

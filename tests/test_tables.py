@@ -21,14 +21,16 @@ def write(tmp_path: Path, content: str | bytes) -> Path:
 
 
 def test_rows_are_read_as_pandas_reads_them(tmp_path):
-    rows = ['7\ta1\t plain , text \t3\n', '8\ta2\t"he said ""no"" and\tleft"\t0\n', "9\ta3\tit 's `` quoted ''\t4\n"]
+    rows = ["7\ta1\t plain , text \t3\n", '8\ta2\t"he said ""no"" and\tleft"\t0\n', "9\ta3\tit 's `` quoted ''\t4\n"]
     table = read_table(write(tmp_path, HEADER + "".join(rows)), SST, labelled=True)
     assert [e.texts[0] for e in table.examples] == [" plain , text ", 'he said "no" and\tleft', "it 's `` quoted ''"]
     assert [e.label for e in table.examples] == [3.0, 0.0, 4.0]
     assert [e.id for e in table.examples] == ["a1", "a2", "a3"]
 
 
-@pytest.mark.parametrize("change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n"), lambda b: b[:-1]])
+@pytest.mark.parametrize(
+    "change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n"), lambda b: b[:-1]]
+)
 def test_a_bom_crlf_and_a_missing_last_newline_change_nothing(tmp_path, change):
     content = (HEADER + "0\ta1\tgood\t3\n1\ta2\tbad\t1\n").encode()
     plain = read_table(write(tmp_path, content), SST, labelled=True).examples

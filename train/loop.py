@@ -46,7 +46,7 @@ def fit(
     done = int(state.step)
     taken = Counter(itertools.islice(schedule, done))
     pending: tuple[int, str, Mapping[str, jax.Array]] | None = None  # metrics are read one update late
-    window = _Window(log, log_every)
+    window = _Window(log, log_every, list(steps))
     with Interrupt() as interrupt, _progress(done, total_steps) as bar:
         for step, task in zip(range(done + 1, total_steps + 1), schedule, strict=False):
             state, metrics = steps[task](state, batches[task][taken[task]])
@@ -75,22 +75,22 @@ def fit(
 class _Window:
     """Mean loss of each task over the last updates, logged every so many."""
 
-    def __init__(self, log: Callable[[dict[str, Any]], None], every: int):
+    def __init__(self, log: Callable[[dict[str, Any]], None], every: int, tasks: list[str]):
         self.log, self.every = log, every
-        self.losses: dict[str, list[float]] = {}
+        self.losses: dict[str, list[float]] = {task: [] for task in tasks}
         self.since = time.monotonic()
 
     def add(self, step: int, task: str, metrics: Mapping[str, jax.Array]) -> str:
         """Takes one update's metrics, which waits for that update; returns what the bar shows."""
-        self.losses.setdefault(task, []).append(float(metrics["loss"]))
-        text = " ".join(f"{name} {np.mean(losses):.3f}" for name, losses in self.losses.items())
+        self.losses[task].append(float(metrics["loss"]))
+        means = {name: float(np.mean(losses)) for name, losses in self.losses.items() if losses}
+        text = "  ".join(f"{name} {mean:.3f}" for name, mean in means.items())
         if step % self.every == 0:
             now = time.monotonic()
-            means = {name: float(np.mean(losses)) for name, losses in self.losses.items()}
             self.log({"step": step, "loss": means, "seconds": round(now - self.since, 3)})
             if not sys.stderr.isatty():
                 print(f"step {step}  loss {text}", file=sys.stderr, flush=True)
-            self.losses, self.since = {}, now
+            self.losses, self.since = {name: [] for name in self.losses}, now
         return text
 
 
@@ -101,4 +101,4 @@ def _progress(done: int, total: int) -> tqdm:
 
 def _epoch_line(step: int, steps_per_epoch: int, scores: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [f"{task} {name} {values[name]:.3f}" for task, values in scores.items() for name in list(values)[:1]]
-    return f"epoch {step / steps_per_epoch:g}  dev  " + "  ".join(parts)
+    return f"epoch {step / steps_per_epoch:.4g}  dev  " + "  ".join(parts)

@@ -54,6 +54,10 @@ ASK_OTHER = [
     "Does {thing} mean the same in every country ?",
     "What did people once believe about {thing} ?",
     "Is there a famous novel or song about {thing} ?",
+    "When did people begin to care about {thing} ?",
+    "Why do philosophers disagree about {thing} ?",
+    "Which museum shows a collection about {thing} ?",
+    "Who said that {thing} is the root of all trouble ?",
 ]
 
 PEOPLE = ["a man", "a woman", "a child", "an old lady", "a boy", "a neighbour", "a tall girl", "a worker"]
@@ -156,7 +160,8 @@ def write_tables(folder: Path) -> list[str]:
                 for number in range(size):
                     texts, label = make_row(rng)
                     while tuple(texts) in seen:
-                        texts, label = make_row(rng)
+                        others, other_label = make_row(rng)
+                        texts = others if other_label == label else texts  # labels stay as balanced as drawn
                     seen.add(tuple(texts))
                     identity = hashlib.sha256("\t".join([stem, split, *texts]).encode()).hexdigest()[:25]
                     writer.writerow([number, identity, *texts, *([label] if labelled else [])])
