@@ -53,6 +53,8 @@ class ModelConfig:
     dtype: Dtype = "float32"  # of the matrix products; parameters, softmax, LayerNorm and losses stay float32
 
     def __post_init__(self):
+        if self.pair_encoding == "joint" and self.bert.type_vocab_size < 2:
+            raise InputError("--pair_encoding=joint needs two segment types, but the model's type_vocab_size is 1")
         if self.similarity_head == "cosine" and self.pair_encoding == "joint":
             raise InputError("--similarity_head=cosine compares two embeddings, so it needs --pair_encoding=separate")
 
@@ -103,5 +105,7 @@ def read_bert_config(path: Path) -> BertConfig:
             raise WeightsError(f"{path}: {field.name} is {value!r}, not {'an integer' if whole else 'a number'}")
         if value < (1 if whole else 0):
             raise WeightsError(f"{path}: {field.name} is {value!r}, which is too small")
+        if field.name.endswith("_prob") and value >= 1:
+            raise WeightsError(f"{path}: {field.name} is {value!r}, but a probability of dropout lies in [0, 1)")
         arguments[field.name] = value
     return BertConfig(**arguments)

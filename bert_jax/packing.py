@@ -46,7 +46,7 @@ def assign_rows(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.nd
     """Best-fit decreasing: each text, longest first, goes to the row with the least room that still takes it.
 
     Args:
-      lengths: [texts], each between 1 and row_length (at most 512 tokens a row keeps the search one machine word wide).
+      lengths: [texts], each between 1 and row_length.
 
     Returns:
       The row of each text [texts], its first column [texts], and the number of rows.
@@ -121,10 +121,10 @@ Shares = Sequence[np.ndarray]  # of one batch: the text lengths [texts] of each 
 
 
 def plan_shapes(batches: Sequence[Shares], row_length: int | None = None) -> list[BatchShape]:
-    """The shapes, one or two, that the batches of a task are packed into.
+    """The shape of each batch of a task: one shape for all, or one of two.
 
-    Data order is known before a run starts, so this looks at every batch of it. The last shape takes every batch; the
-    first, if there are two, takes those that fit and makes the total cheapest.
+    Data order is known before a run starts, so this looks at every batch of it. Of two shapes the larger takes every
+    batch; the smaller takes those that fit, and is the one that makes the total cheapest.
 
     Args:
       row_length: tokens a row, or None to choose among 64, 128, 256 and 512. The batches that hold a longer text get
@@ -142,19 +142,16 @@ def plan_shapes(batches: Sequence[Shares], row_length: int | None = None) -> lis
             if rest and limit < TOO_LONG:
                 pairs.append([BatchShape(limit, length), BatchShape(max(rest), long)])
 
+    def assign(plan: list[BatchShape]) -> list[BatchShape]:
+        """Each batch in the first shape that takes it."""
+        return [plan[0] if count <= plan[0].rows else plan[-1] for count in rows[plan[0].length]]
+
     def cost(plan: list[BatchShape]) -> int:
-        """Work of all batches, each in the first shape that takes it."""
-        first = sum(count <= plan[0].rows for count in rows[plan[0].length])
-        return first * _work(plan[0]) + (len(batches) - first) * _work(plan[-1])
+        return sum(shape.rows * shape.length * (TOKEN_COST + shape.length) for shape in assign(plan))
 
     single = min(singles, key=cost)
     pair = min(pairs, key=cost, default=single)
-    return pair if cost(pair) < (1 - WORTH_COMPILING) * cost(single) else single
-
-
-def choose_shape(shares: Shares, shapes: Sequence[BatchShape]) -> BatchShape:
-    """The first of a task's planned shapes that takes a batch."""
-    return next(shape for shape in shapes if _count_rows(shares, shape.length) <= shape.rows)
+    return assign(pair if cost(pair) < (1 - WORTH_COMPILING) * cost(single) else single)
 
 
 TOO_LONG = 1 << 30  # rows that no shape has
@@ -165,7 +162,3 @@ def _count_rows(shares: Shares, row_length: int) -> int:
     if max(int(lengths.max(initial=0)) for lengths in shares) > row_length:
         return TOO_LONG
     return max(assign_rows(lengths, row_length)[2] for lengths in shares)
-
-
-def _work(shape: BatchShape) -> int:
-    return shape.rows * shape.length * (TOKEN_COST + shape.length)

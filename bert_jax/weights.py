@@ -161,11 +161,11 @@ def _download(repository: str, revision: str | None = None) -> Path:
     """The files of a model on the hub, from the local cache where they are there already."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import huggingface_hub
-    import huggingface_hub.errors
+    from huggingface_hub import errors
 
     try:
         return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=MODEL_FILES))
-    except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.LocalEntryNotFoundError, OSError) as error:
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.HFValidationError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         wanted = repository + (f"@{revision}" if revision else "")
         raise WeightsError(f"--init={wanted} is no folder here, and the hub did not give it: {reason}") from None

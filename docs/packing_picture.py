@@ -1,6 +1,6 @@
 """Draws `docs/packing.svg`: the first SST batch of a run, padded and packed.
 
-    PYTHONPATH=. python docs/packing_picture.py DATA_DIR all-minilm-l6-v2 > docs/packing.svg
+PYTHONPATH=. python docs/packing_picture.py DATA_DIR all-minilm-l6-v2 > docs/packing.svg
 """
 
 import sys
@@ -33,6 +33,7 @@ def grid(segments: np.ndarray, left: int, top: int) -> str:
 
 
 def text(x: int, y: int, words: str, size: int = 13) -> str:
+    """A line of words at a place."""
     return f'<text x="{x}" y="{y}" font-family="sans-serif" font-size="{size}" fill="{INK}">{words}</text>'
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from bert_jax.errors import InputError, StorageError
 from train.command import read_stdin, run_command
+from train.config import check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,11 @@ def run(flags: EncodeConfig) -> None:
 
     if flags.output.suffix != ".npy":
         raise InputError(f"--output={flags.output} does not end in .npy")
+    if not flags.output.absolute().parent.is_dir():
+        raise StorageError(f"--output={flags.output} is in a folder that does not exist")
+    if not 8 <= flags.max_length <= 512:
+        raise InputError(f"--max_length={flags.max_length}, but it lies between 8 and 512")
+    check_positive("batch_size", flags.batch_size)
     folder = find_weights(flags.init)
     bert, params = load_weights(folder)
     if flags.pooling == "pooler" and "pooler" not in params:

@@ -4,7 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from bert_jax.tasks import find_tasks
+from bert_jax.tokenizer import encode_examples
 from train.command import run_command
+from train.config import check_positive
+from train.inputs import read_split
+from train.rundir import open_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,19 +32,10 @@ class EvalConfig:
 
 def run(flags: EvalConfig) -> None:
     """Reads the tables before JAX is imported, then restores and scores."""
-    from bert_jax.data.sample import SAMPLE
-    from bert_jax.data.tables import find_file, read_table
-    from bert_jax.errors import InputError
-    from bert_jax.tasks import find_tasks
-    from bert_jax.tokenizer import encode_examples
-    from train.rundir import open_run
-
-    if flags.batch_size < 1:
-        raise InputError(f"--batch_size={flags.batch_size}, but it must be at least 1")
+    check_positive("batch_size", flags.batch_size)
     run_folder, config, model, tokenizer = open_run(flags.run_dir)
-    data_dir = flags.data_dir or config.data_dir or SAMPLE
     tasks = find_tasks(config.tasks)
-    tables = {task: read_table(find_file(data_dir, task, flags.split), task, labelled=True) for task in tasks}
+    tables = {task: read_split(flags.data_dir or config.data_dir, task, flags.split) for task in tasks}
 
     from bert_jax.data.batches import ordered_batches
     from eval.evaluate import evaluate
@@ -62,6 +58,11 @@ def run(flags: EvalConfig) -> None:
     }
     predict = {task: parallel.compile_predict_step(make_predict_step(model, task)) for task in tasks}
     scores = evaluate({task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}, splits)
+    for task, table in tables.items():
+        if table.skipped or splits[task].encoded.truncated:
+            print(
+                f"{task.name}: {table.skipped} rows without a label skipped, {splits[task].encoded.truncated} texts cut"
+            )
     rows = {task: len(table.examples) for task, table in tables.items()}
     print_scores(scores, rows, f"{flags.split}, {flags.checkpoint} checkpoint (after update {step}) of {flags.run_dir}")
 

@@ -28,8 +28,8 @@ def f1_by_class(labels: np.ndarray, predictions: np.ndarray, num_labels: int) ->
 
 
 def correlation(function: Any, labels: np.ndarray, scores: np.ndarray) -> float:
-    """`scipy.stats.pearsonr` or `spearmanr`; NaN where one side is constant or there are fewer than two rows."""
-    if len(labels) < 2 or np.ptp(labels) == 0 or np.ptp(scores) == 0:
+    """`scipy.stats.pearsonr` or `spearmanr`; NaN where a side is constant or NaN, or there are fewer than two rows."""
+    if len(labels) < 2 or np.isnan(scores).any() or np.ptp(labels) == 0 or np.ptp(scores) == 0:
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.stats.NearConstantInputWarning)
@@ -37,16 +37,21 @@ def correlation(function: Any, labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def score_task(task: Task, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """All scores of a task: raw outputs [examples, ...] against labels [examples]."""
+    """All scores of a task: raw outputs [examples, ...] against labels [examples]; NaN if an output is not finite."""
     predictions = predicted_labels(task, outputs)
+    if not np.isfinite(outputs).all():
+        predictions = np.full(len(labels), np.nan)
     if task.kind == "similarity":
         return {
             "pearson": correlation(scipy.stats.pearsonr, labels, predictions),
             "spearman": correlation(scipy.stats.spearmanr, labels, predictions),
         }
-    by_class = f1_by_class(labels, predictions, task.num_labels)
+    if np.isnan(predictions).any():
+        by_class, accuracy = np.full(task.num_labels, np.nan), float("nan")
+    else:
+        by_class, accuracy = f1_by_class(labels, predictions, task.num_labels), float((predictions == labels).mean())
     return {
-        "accuracy": float((predictions == labels).mean()),
+        "accuracy": accuracy,
         "macro_f1": float(by_class.mean()),
         "f1": [float(value) for value in by_class],
     }

@@ -2,13 +2,18 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+import scipy.special
 
 from bert_jax.data.tables import Example
 from bert_jax.errors import InputError
 from bert_jax.tasks import Task, find_tasks
 from train.command import read_stdin, run_command
+from train.config import check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +38,7 @@ def read_texts(task: Task, lines: list[str]) -> list[Example]:
     """
     examples = []
     for number, line in enumerate(lines, start=1):
-        texts = tuple(line.rstrip("\r\n").split("\t")) if task.is_pair else (line.rstrip("\r\n"),)
+        texts = tuple(line.split("\t")) if task.is_pair else (line,)
         if len(texts) != len(task.text_columns):
             raise InputError(f"stdin:{number}: {len(texts)} columns, but task {task.name} takes 2, separated by a tab")
         examples.append(Example(str(number), texts, None))
@@ -46,15 +51,12 @@ def describe_output(task: Task, output: Any) -> dict[str, Any]:
     The score is the probability of the label for a classification, of "is a paraphrase" for a paraphrase, and for a
     similarity the raw score, of which the label is the nearest whole number in range.
     """
-    import numpy as np
-
     if task.kind == "classification":
-        odds = np.exp(output - output.max())
-        probabilities = odds / odds.sum()
+        probabilities = scipy.special.softmax(output)
         label = int(probabilities.argmax())
         return {"label": label, "score": round(float(probabilities[label]), 6)}
     if task.kind == "paraphrase":
-        return {"label": int(output > 0), "score": round(float(1 / (1 + np.exp(-np.float64(output)))), 6)}
+        return {"label": int(output > 0), "score": round(float(scipy.special.expit(output)), 6)}
     return {"label": int(np.clip(np.round(output), 0, task.max_label)), "score": round(float(output), 6)}
 
 
@@ -63,6 +65,7 @@ def run(flags: PredictConfig) -> None:
     from bert_jax.tokenizer import encode_examples
     from train.rundir import open_run
 
+    check_positive("batch_size", flags.batch_size)
     run_folder, config, model, tokenizer = open_run(flags.run_dir)
     tasks = find_tasks(config.tasks)
     task = next((task for task in tasks if task.name == flags.task), None)
@@ -82,6 +85,8 @@ def run(flags: PredictConfig) -> None:
     encoded = encode_examples(tokenizer, examples, model.pair_encoding, limit)
     predict = parallel.compile_predict_step(make_predict_step(model, task))
     batches = ordered_batches(encoded, min(flags.batch_size, len(examples)), parallel.count, config.row_length)
+    if encoded.truncated:
+        print(f"{encoded.truncated} texts were cut to {limit} tokens", file=sys.stderr)
     for output in predict_split(lambda batch: predict(params, batch), batches):
         print(json.dumps(describe_output(task, output)))
 

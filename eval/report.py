@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bert_jax.tasks import Task
@@ -19,13 +21,21 @@ def format_score(value: float) -> str:
     return "undefined" if value != value else f"{value:.3f}"
 
 
+def new_table(title: str, first: str, *headings: str) -> Table:
+    """A table of one column of names and columns of numbers, narrow enough for 80 characters."""
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column(first)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
 def print_scores(scores: Mapping[Task, Mapping[str, Any]], rows: Mapping[Task, int], title: str) -> None:
     """Prints one line a task and the means below it."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("task")
-    for heading in ("rows", "accuracy", "macro F1", "Pearson", "Spearman"):
-        table.add_column(heading, justify="right")
-    table.add_column("F1 by class")
+    table = new_table(title, "task", "rows", "accuracy", "macro F1", "Pearson", "Spearman")
+    table.add_column("F1 by class", no_wrap=True)
     for task, values in scores.items():
         names = ("accuracy", "macro_f1", "pearson", "spearman")
         cells = [format_score(values[name]) if name in values else "" for name in names]

@@ -49,6 +49,9 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *part
         (["--similarity_head=cosine", "--pair_encoding=joint"], ["--pair_encoding=separate"]),
         (["--mode=pretrain", "--similarity_head=cosine"], ["has no weights"]),
         (["extra"], ["extra"]),
+        (["--tasks=cfimdb"], ["the embedded sample has no task cfimdb"]),
+        (["--weight_decay=nan"], ["--weight_decay=nan"]),
+        (["--row_length=1000"], ["--row_length=1000"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].startswith("--") else "",
 )
@@ -110,7 +113,7 @@ def test_a_run_is_evaluated_and_predicts_in_input_order(run_dir):
     for part in ("sst", "quora", "sts", "accuracy", "Pearson", "mean3", "overall24"):
         assert part in done.stdout
 
-    texts = ["The film is superb .", "The film is dreadful .", "", "The film is superb ."]
+    texts = ["The film is superb .", "A line\u2028 separator is no end of a line .", "", "The film is superb ."]
     done = command("eval.predict", f"--run_dir={run_dir}", "--task=sst", stdin="\n".join(texts) + "\n")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0 and len(rows) == 4 and rows[0] == rows[3]
@@ -125,6 +128,7 @@ def test_prediction_says_what_is_wrong_with_its_input(run_dir):
     assert_one_sentence(command(*flags, "--task=quora", stdin="a\tb\nc\n"), 2, "stdin:2: 1 columns")
     assert_one_sentence(command(*flags, "--task=cfimdb", stdin="a\n"), 2, "it has sst, quora, sts")
     assert_one_sentence(command(*flags, "--task=sst"), 2, "no text on stdin")
+    assert_one_sentence(command(*flags, "--task=sst", "--batch_size=0", stdin="a\n"), 2, "--batch_size=0")
     assert_one_sentence(command("eval.predict", "--run_dir=nowhere", "--task=sst", stdin="a\n"), 2, "is no run")
 
 
@@ -147,3 +151,5 @@ def test_encode_writes_one_row_a_text(tmp_path, pooling):
 def test_encode_says_what_is_wrong_with_its_output(tmp_path):
     done = command("eval.encode", f"--init={PLAIN}", f"--output={tmp_path / 'out.txt'}", stdin="a\n")
     assert_one_sentence(done, 2, "does not end in .npy")
+    done = command("eval.encode", f"--init={PLAIN}", f"--output={tmp_path / 'no' / 'out.npy'}", stdin="a\n")
+    assert_one_sentence(done, 5, "a folder that does not exist")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bert_jax.dropout import keep_mask, make_noise, mix
+from bert_jax.tasks import TASKS
 from tests.builders import packed, padded, random_examples
-from tests.test_step import TASKS
 
 TOKENS, FEATURES = 2048, 512
 

@@ -56,6 +56,14 @@ def test_the_means_are_the_courses():
     assert math.isnan(summarize({**scores, STS: {"pearson": float("nan")}})["mean3"])
 
 
+@pytest.mark.parametrize("task", THREE, ids=lambda task: task.name)
+def test_outputs_that_are_not_finite_have_no_score(task):
+    outputs = np.full((6, 5) if task is SST else 6, 1.0)
+    outputs[2] = np.nan
+    scores = score_task(task, outputs, np.arange(6, dtype=np.float32) % 2)
+    assert all(np.isnan(value).all() for value in scores.values())
+
+
 @pytest.mark.parametrize("shares", [1, 2, 4])
 @pytest.mark.parametrize("rows", [1, 7, 16, 33])
 def test_every_row_is_predicted_once_and_in_order(rows, shares):

@@ -1,12 +1,15 @@
 """Pooling and heads."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bert_jax.config import ModelConfig
 from bert_jax.errors import InputError
-from bert_jax.heads import cosine_similarity, first_hidden, init_params, mean_hidden, predict_logits, used_parts
+from bert_jax.heads import cosine_similarity, embed, first_hidden, init_params, mean_hidden, predict_logits, used_parts
 from bert_jax.modules import attention_bias
 from tests.builders import THREE, TINY, encode_ids, lively_params, packed, padded, random_examples, tiny_model
 
@@ -29,12 +32,17 @@ def test_attention_sees_its_own_text_alone():
     assert (np.asarray(jax.nn.softmax(bias)) == [[0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]).all()
 
 
-@pytest.mark.parametrize(("floor", "wanted"), [(-1.0, [5.0, 2.5, 0.0]), (0.0, [5.0, 0.0, -5.0])])
-def test_the_cosine_is_scaled_to_the_tasks_range(floor, wanted):
+@pytest.mark.parametrize(("floor", "zero", "minus_one"), [(-1.0, 2.5, 0.0), (0.0, 0.0, -5.0)])
+def test_the_cosine_is_scaled_to_the_tasks_range(floor, zero, minus_one):
     vectors = jnp.array([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])
     cosine = cosine_similarity(jnp.broadcast_to(vectors[0], (3, 2)), vectors)
     np.testing.assert_allclose(cosine, [1, 0, -1], atol=1e-6)
-    np.testing.assert_allclose((cosine - floor) / (1 - floor) * STS.max_label, wanted, atol=1e-5)
+    model = tiny_model(similarity_head="cosine", cosine_floor=floor)
+    params, batch = lively_params(model), packed(random_examples(STS, 3), range(3), 40)
+    texts = np.asarray(embed(model, params, batch))
+    angle = [np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in texts]
+    scores = np.asarray(predict_logits(model, STS, params, batch))
+    np.testing.assert_allclose(scores, np.interp(angle, [-1, 0, 1], [minus_one, zero, 5.0]), atol=1e-4)
 
 
 def test_the_cosine_head_of_a_text_with_itself_is_the_highest_score_and_has_no_parameters():
@@ -54,6 +62,8 @@ def test_the_cosine_of_zero_vectors_has_a_finite_gradient():
 def test_a_cosine_needs_two_embeddings():
     with pytest.raises(InputError, match="--pair_encoding=separate"):
         tiny_model(similarity_head="cosine", pair_encoding="joint")
+    with pytest.raises(InputError, match="type_vocab_size is 1"):
+        ModelConfig(bert=dataclasses.replace(TINY, type_vocab_size=1), pair_encoding="joint")
 
 
 def test_a_pair_encoded_jointly_has_a_head_of_one_embedding():

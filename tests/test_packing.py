@@ -67,10 +67,19 @@ def test_a_task_gets_at_most_two_shapes_and_every_batch_fits_its_own():
 def test_a_text_longer_than_a_row_gets_longer_rows(row_length):
     lengths = [[np.array([10, 20, 30])], [np.array([10, 150])], [np.array([60, 60])]]
     shapes = plan_shapes(lengths, row_length)
-    assert max(shape.length for shape in shapes) >= 150 and len(shapes) <= 2
+    assert len(shapes) == 3 and len(set(shapes)) <= 2
+    assert shapes[1].length >= 150 and all(shape.length <= 256 for shape in shapes)
 
 
-def test_an_empty_share_of_a_batch_needs_no_rows():
+def test_a_second_shape_is_planned_only_where_it_pays():
+    even = [[np.array([30, 30])] for _ in range(20)]
+    assert set(plan_shapes(even, 64)) == {BatchShape(1, 64)}
+    fuller = [[np.array([30, 30, 30])]]
+    assert set(plan_shapes(even + fuller, 64)) == {BatchShape(1, 64), BatchShape(2, 64)}
+    assert set(plan_shapes(even[:1] + 40 * fuller, 64)) == {BatchShape(2, 64)}
+
+
+def test_devices_without_an_example_get_an_empty_share():
     encoded = random_examples(TASKS["sst"], 5)
     batches = ordered_batches(encoded, batch_size=4, shares=4, row_length=None)
     assert len(batches) == 2

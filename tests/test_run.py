@@ -11,15 +11,17 @@ import pytest
 
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Table, find_file, read_table
-from bert_jax.errors import Interrupted, WeightsError
+from bert_jax.errors import DivergedError, Interrupted, WeightsError
+from bert_jax.heads import init_params
 from bert_jax.tasks import TASKS
 from bert_jax.tokenizer import read_tokenizer
 from tests.builders import TINY
 from train.checkpoint import Checkpoints
 from train.config import TrainConfig, resolve
 from train.inputs import SPLITS, Inputs
+from train.interrupt import Interrupt
 from train.run import train
-from train.rundir import best_entry, start_run
+from train.rundir import RunDir, best_entry, model_config, start_run
 from train.step import TrainState
 
 TOKENIZER = read_tokenizer(SAMPLE)
@@ -99,6 +101,41 @@ def test_a_second_run_of_a_finished_one_trains_nothing(uninterrupted, capsys):
     assert (run_dir / "metrics.jsonl").read_text() == before
 
 
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path):
+    with pytest.raises(DivergedError, match=r"the loss of s\w+ is (nan|inf) at update \d+; a smaller --lr"):
+        train(small_inputs(tmp_path, lr=9.9, scheduler="in_turn", weight_decay=0.9, epochs=60))
+    for step in (path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()):
+        like = init_params(model_config(small_inputs(tmp_path).config, BERT), tuple(small_inputs(tmp_path).tables), 0)
+        saved = Checkpoints(tmp_path / "checkpoints", read_only=True).restore_params(int(step), like)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved))
+
+
+def test_a_baseline_is_judged_by_the_task_that_it_trains(tmp_path):
+    train(small_inputs(tmp_path, scheduler="baseline", epochs=1))
+    (line,) = dev_lines(tmp_path)
+    assert line["score"] == line["dev"]["sst"]["accuracy"] and "pearson" in line["dev"]["sts"]
+
+
+def test_what_was_asked_for_in_vain_is_said(tmp_path, capsys):
+    train(small_inputs(tmp_path, max_steps=2))
+    train(small_inputs(tmp_path, max_steps=2))
+    assert "This run is at update 2 of 12 already" in capsys.readouterr().out
+
+
+def test_a_signal_that_the_shell_told_to_ignore_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            signal.raise_signal(signal.SIGHUP)
+            assert interrupt.signal_name is None
+            signal.raise_signal(signal.SIGTERM)
+            assert interrupt.signal_name == "SIGTERM"
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_run_compiles_each_task_once_a_shape(tmp_path, capsys):
     train(small_inputs(tmp_path, row_length=512))  # one shape a task: 2 train steps, 2 predict steps
     assert "4 programs compiled" in capsys.readouterr().out
@@ -129,10 +166,9 @@ def test_the_newest_two_and_the_best_checkpoint_are_kept_whatever_the_score(tmp_
 
 def test_the_best_entry_of_the_log_is_the_best_checkpoint(uninterrupted):
     _, run_dir = uninterrupted
-    from train.rundir import RunDir
-
     checkpoints = Checkpoints(run_dir / "checkpoints", read_only=True)
-    assert best_entry(RunDir(run_dir))["step"] == checkpoints.best_step()
+    best = best_entry(RunDir(run_dir))
+    assert best is not None and best["step"] == checkpoints.best_step()
 
 
 def test_four_devices_train_to_what_one_device_does(uninterrupted, tmp_path):

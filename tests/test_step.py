@@ -1,12 +1,15 @@
 """Properties of one update: what moves, what does not, and what does not matter."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import optax
 import pytest
 
+from bert_jax.config import ModelConfig
 from bert_jax.heads import predict_logits
-from bert_jax.packing import PackedBatch
+from bert_jax.packing import BatchShape, PackedBatch, pack
 from bert_jax.tasks import TASKS
 from tests.builders import THREE, TINY, lively_params, packed, padded, random_examples, tiny_model
 from train.optim import make_optimizer
@@ -69,7 +72,7 @@ def test_a_text_gets_nothing_from_its_neighbours_or_from_padding():
 
     def logits_of_first(rows):
         bert = {**params["bert"], "embeddings": {**params["bert"]["embeddings"], "word": {"embedding": rows}}}
-        wide = tiny_model().__class__(bert=TINY.__class__(**{**vars(TINY), "vocab_size": rows.shape[0]}))
+        wide = ModelConfig(bert=dataclasses.replace(TINY, vocab_size=rows.shape[0]))
         return predict_logits(wide, task, {**params, "bert": bert}, batch.replace(token_ids=spread))[0].sum()
 
     gradient = np.abs(np.asarray(jax.grad(logits_of_first)(rows))).sum(-1).reshape(batch.token_ids.shape)
@@ -104,7 +107,6 @@ def test_idle_parts_and_their_optimizer_state_do_not_move(pooling):
             jax.tree.leaves((after.params[part], after.opt_state[part])), strict=True))
     }  # fmt: skip
     assert moved == {"bert", "sst"} | ({"pooler"} if pooling == "cls" else set())
-    assert set(params) - moved == {"quora", "sts"}
 
 
 def test_heads_only_leaves_the_encoder_alone():
@@ -137,8 +139,6 @@ def share_out(encoded, indices, shares) -> PackedBatch:
 
 
 def packed_in(encoded, indices, slots) -> PackedBatch:
-    from bert_jax.packing import BatchShape, pack
-
     return pack(encoded, np.asarray(indices, np.int64), BatchShape(8, 40), slots)
 
 

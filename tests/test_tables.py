@@ -80,6 +80,8 @@ WRONG = {
     "latin-1": ((HEADER + "0\ta\tgood\t3\n1\tb\tcafé\t2\n").encode("latin-1"), ":3: byte 0xe9 is not UTF-8"),
     "header only": (HEADER, ":1: the table has no labelled rows"),
     "empty": ("", ":1: there is no column 'id'; found nothing"),
+    "stray quote in the header": ('\tid\t"sentence\tsentiment\n0\ta\tgood\t3\n', ":1: "),
+    "line ends of old Macs": (HEADER.replace("\n", "\r") + "0\ta\tgood\t3\r", ":1: "),
     "older format, broken": ("3 ||| good\nbad\n", ":2: the line is not of the form"),
 }
 

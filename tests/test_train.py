@@ -1,6 +1,7 @@
 """Schedulers, optimizer, losses."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from train.loop import fit
 from train.losses import LOSSES
 from train.optim import make_optimizer
 from train.schedulers import SCHEDULERS, baseline, in_turn, mtdnn
@@ -28,13 +30,43 @@ def test_baseline_takes_the_first_task_alone():
     assert list(baseline(BATCHES, 3, 0)) == ["sst"] * 6
 
 
+class OneLeaf(NamedTuple):
+    """As much of a state as the loop looks at."""
+
+    step: int
+    params: None = None
+
+
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_a_schedule_resumes_at_every_step_by_skipping(name):
-    full = list(SCHEDULERS[name](BATCHES, 4, 0))
-    for done in range(len(full)):
-        rest = list(SCHEDULERS[name](BATCHES, 4, 0))[done:]
-        assert full[:done] + rest == full
-    assert list(SCHEDULERS[name](BATCHES, 8, 0))[: len(full)] == full  # more epochs only add to it
+def test_the_loop_resumes_at_every_step_of_a_schedule_by_skipping(name):
+    """Every update takes the batch that it would have taken in an uninterrupted run."""
+    schedule = list(SCHEDULERS[name](BATCHES, 4, 0))
+    batches = {task: [f"{task} {number}" for number in range(schedule.count(task))] for task in BATCHES}
+
+    def batches_from(done: int) -> list[str]:
+        taken = []
+
+        def step(state, batch):
+            taken.append(batch)
+            return OneLeaf(state.step + 1), {"loss": 0.0}
+
+        fit(
+            OneLeaf(done), iter(schedule), dict.fromkeys(BATCHES, step), batches,  # type: ignore[arg-type]
+            steps_per_epoch=len(schedule) // 4, total_steps=len(schedule), evaluate=lambda params: ({}, 0.0),
+            save=lambda state, score: None, log=lambda entry: None, log_every=10**9,
+        )  # fmt: skip
+        return taken
+
+    full = batches_from(0)
+    assert sorted(full) == sorted(batch for each in batches.values() for batch in each)  # each once, none twice
+    for done in range(1, len(schedule)):
+        assert batches_from(done) == full[done:]
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_more_epochs_only_add_to_a_schedule(name):
+    four = list(SCHEDULERS[name](BATCHES, 4, 0))
+    assert list(SCHEDULERS[name](BATCHES, 8, 0)) == four + four
 
 
 def test_upsampling_is_even():

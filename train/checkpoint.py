@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from bert_jax.config import ModelConfig
-from bert_jax.errors import WeightsError
+from bert_jax.errors import StorageError, WeightsError
 from bert_jax.heads import Params, init_params
 from bert_jax.tasks import Task
 from train.step import TrainState
@@ -40,7 +40,10 @@ class Checkpoints:
         """Saves a state under its step.
 
         Args:
-          score: mean of the tasks' dev metrics; None or NaN if there is none, which is never the best.
+          score: mean of the trained tasks' dev metrics; None or NaN if there is none, which is never the best.
+
+        Raises:
+          StorageError: it cannot be written.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
@@ -51,7 +54,11 @@ class Checkpoints:
             opt_state=ocp.args.StandardSave(state.opt_state),
             counters=ocp.args.JsonSave({"step": step}),
         )
-        self._manager.save(step, args=items, metrics={"score": float(score)} if known else None)  # type: ignore[arg-type]
+        try:
+            self._manager.save(step, args=items, metrics={"score": float(score)} if known else None)  # type: ignore[arg-type]
+        except (OSError, ValueError) as error:  # TensorStore says ValueError where the disk is full
+            reason = str(error).strip().split("\n")[0]
+            raise StorageError(f"{self._manager.directory}/{step} cannot be written: {reason}") from None
 
     def latest_step(self) -> int | None:
         """Updates done in the newest checkpoint, or None if there is none."""
@@ -59,7 +66,10 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """The step with the best score, the later of equals; the newest where none has a score."""
-        scores = {step: (self._manager.metrics(step) or {}).get("score") for step in self._manager.all_steps()}
+        try:
+            scores = {step: (self._manager.metrics(step) or {}).get("score") for step in self._manager.all_steps()}
+        except (ValueError, OSError, AttributeError) as error:
+            raise WeightsError(f"{self._manager.directory} has a checkpoint with unreadable metrics: {error}") from None
         scored = [(score, step) for step, score in scores.items() if score is not None]
         return max(scored)[1] if scored else self.latest_step()
 

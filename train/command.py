@@ -2,14 +2,16 @@
 
 import contextlib
 import io
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import tyro
 
-from bert_jax.errors import InputError, UserError
+from bert_jax.errors import InputError, StorageError, UserError
 
 Config = TypeVar("Config")
 
@@ -26,9 +28,14 @@ def run_command(
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        sys.stderr.close()
-        sys.exit(0)
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it
+            raise
+        print("error: there is not enough memory; a smaller --batch_size or --row_length needs less", file=sys.stderr)
+        sys.exit(StorageError.exit_code)
 
 
 def parse_flags(config_class: type[Config], module: str, args: Sequence[str] | None = None) -> Config:
@@ -56,12 +63,12 @@ def read_stdin() -> list[str]:
     if sys.stdin.isatty():
         print("type texts, one a line; end with Ctrl-D", file=sys.stderr)
     try:
-        lines = sys.stdin.buffer.read().decode("utf-8").splitlines()
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"stdin is not UTF-8: {error.reason} at byte {error.start}") from None
-    if not lines:
+    if not text:
         raise InputError("there is no text on stdin; it takes one text a line, or two with a tab between them")
-    return lines
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
 
 
 def _sentence(box: str) -> str:

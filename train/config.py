@@ -52,7 +52,8 @@ class TrainConfig:
     max_length: int = 512
     """Tokens a text may have; longer ones are cut and counted."""
     row_length: int | None = None
-    """Tokens a row of a packed batch has. Default: chosen for each task so that the least is computed."""
+    """Tokens a row of a packed batch has; batches with a longer text get longer rows.
+    Default: chosen for each task so that the least is computed."""
     devices: int | None = None
     """Number of devices. Default: all."""
     max_steps: int | None = None
@@ -90,28 +91,24 @@ def resolve(config: TrainConfig) -> TrainConfig:
     Raises:
       InputError: a value is out of range, or two settings do not go together.
     """
-    for name in ("epochs", "batch_size", "max_steps", "log_every", "row_length"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name}={value}, but it must be at least 1")
+    for name in ("epochs", "batch_size", "max_steps", "log_every"):
+        check_positive(name, getattr(config, name))
     if config.lr is not None and not 0 < config.lr < 10:
         raise InputError(f"--lr={config.lr}, but a learning rate lies between 0 and 10")
-    if config.weight_decay < 0:
-        raise InputError(f"--weight_decay={config.weight_decay}, but it must not be negative")
+    if not 0 <= config.weight_decay < 1:
+        raise InputError(f"--weight_decay={config.weight_decay}, but it lies in [0, 1)")
     if config.head_dropout is not None and not 0 <= config.head_dropout < 1:
         raise InputError(f"--head_dropout={config.head_dropout}, but it lies in [0, 1)")
     if not 8 <= config.max_length <= 512:
         raise InputError(f"--max_length={config.max_length}, but it lies between 8 and 512")
-    if config.row_length is not None and config.row_length < config.max_length < 512:
-        raise InputError(f"--row_length={config.row_length} is shorter than --max_length={config.max_length}")
+    if config.row_length is not None and not 8 <= config.row_length <= 512:
+        raise InputError(f"--row_length={config.row_length}, but it lies between 8 and 512")
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed={config.seed}, but it lies between 0 and 2**32 - 1")
     if config.init and (config.model or config.vocab):
         raise InputError("--init brings its own model and vocabulary: leave out --model and --vocab, or --init")
     if config.data_dir and not config.init and not config.vocab:
         raise InputError("--data_dir needs --init (for one, --init=all-minilm-l6-v2), or --vocab for a random start")
-    if config.mode == "pretrain" and config.similarity_head == "cosine" and "sts" in config.tasks:
-        raise InputError("--mode=pretrain trains heads alone, and the head of --similarity_head=cosine has no weights")
     default = PRETRAINED if config.init else RANDOM
     filled: dict[str, Any] = {
         "epochs": default.epochs,
@@ -121,6 +118,12 @@ def resolve(config: TrainConfig) -> TrainConfig:
         "run_dir": Path("runs") / run_name(config),
     }
     return dataclasses.replace(config, **{k: v for k, v in filled.items() if getattr(config, k) is None})
+
+
+def check_positive(name: str, value: int | None) -> None:
+    """Raises InputError unless a flag's value, if it has one, is at least 1."""
+    if value is not None and value < 1:
+        raise InputError(f"--{name}={value}, but it must be at least 1")
 
 
 def run_name(config: TrainConfig) -> str:
@@ -133,6 +136,6 @@ def run_name(config: TrainConfig) -> str:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name not in {"scheduler", *MAY_CHANGE} and value != field.default:
-            text = value.name if isinstance(value, Path) else str(value).rstrip("/").rsplit("/", 1)[-1]
+            text = value.resolve().name if isinstance(value, Path) else str(value).rstrip("/").rsplit("/", 1)[-1]
             parts.append(f"{field.name}={text.replace(',', '+')}")
     return "-".join(parts)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import TYPE_CHECKING
 
 import jax
 from rich.console import Console
-from rich.table import Table
 
-from eval.report import print_scores
+from eval.report import new_table, print_scores
 from train.inputs import Inputs
 from train.rundir import RunDir, best_entry
 from train.step import TrainState
@@ -23,10 +23,8 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
     config = inputs.config
     console = Console()
     folder = "the embedded sample" if config.data_dir is None else str(config.data_dir)
-    table = Table(title=f"data: {folder}", title_justify="left", title_style="bold")
-    table.add_column("task")
-    for heading in ("train", "dev", "no label", "cut", "updates", "rows x tokens", "filled"):
-        table.add_column(heading, justify="right")
+    headings = ("train", "dev", "no label", "cut", "updates", "rows x tokens", "filled")
+    table = new_table(f"data: {folder}", "task", *headings)
     for task, tables in inputs.tables.items():
         batches = plan.batches.get(task.name)
         table.add_row(
@@ -54,16 +52,25 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
     print(f"run      {config.run_dir}", flush=True)
 
 
-def print_outcome(inputs: Inputs, run: RunDir, updates: int, seconds: float, compilations: int) -> None:
+def print_outcome(
+    inputs: Inputs, run: RunDir, planned: int, step: int, done_before: int, seconds: float, compilations: int
+) -> None:
     """Prints the dev table of the best checkpoint and what to do next."""
-    if updates:
+    if step > done_before:
+        updates = step - done_before
         print(f"\n{updates} updates in {seconds:.0f} s, evaluation included; {compilations} programs compiled")
+    elif step < planned:
+        print(f"\nThis run is at update {step} of {planned} already; a larger --max_steps, or none, goes on.")
     else:
         print("\nThis run is complete; nothing is left to train. Another --run_dir starts it anew.")
     best = best_entry(run)
+    if best is None:
+        print("It has not been evaluated yet.")
+        return
     rows = {task: len(tables["dev"].examples) for task, tables in inputs.tables.items()}
     scores = {task: best["dev"][task.name] for task in inputs.tables}
     print_scores(scores, rows, f"dev, best checkpoint (after update {best['step']})")
-    print(f"\nnext: python -m eval.main --run_dir={run.path}")
-    first = next(iter(inputs.tables)).name
-    print(f"      echo 'A warm and funny film .' | python -m eval.predict --run_dir={run.path} --task={first}")
+    folder, first = shlex.quote(str(run.path)), next(iter(inputs.tables))
+    texts = r"A dog is running .\tA dog runs .\n" if first.is_pair else r"A warm and funny film .\n"
+    print(f"\nnext: python -m eval.main --run_dir={folder}")
+    print(f"      printf '{texts}' | python -m eval.predict --run_dir={folder} --task={first.name}")

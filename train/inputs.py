@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import re
+from pathlib import Path
 
 from bert_jax.config import SIZES, BertConfig
 from bert_jax.data.sample import SAMPLE
@@ -37,9 +39,11 @@ class Inputs:
 
     @property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each table, by its path inside the data folder."""
+        """SHA-256 of each table, and of the vocabulary, by file name."""
         paths = [table.path for splits in self.tables.values() for table in splits.values()]
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+        contents = {path.name: path.read_bytes() for path in paths}
+        contents["vocab.txt"] = repr((self.tokenizer.lowercase, self.tokenizer.vocab)).encode()
+        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 def read_inputs(config: TrainConfig) -> Inputs:
@@ -49,18 +53,35 @@ def read_inputs(config: TrainConfig) -> Inputs:
       InputError: a table is missing or wrong.
       WeightsError: the weights are missing or do not fit.
     """
-    data_dir = config.data_dir or SAMPLE
+    tasks = find_tasks(config.tasks)
+    if config.mode == "pretrain" and config.similarity_head == "cosine" and any(t.kind == "similarity" for t in tasks):
+        raise InputError("--mode=pretrain trains heads alone, and the head of --similarity_head=cosine has no weights")
     tables: dict[Task, dict[Split, Table]] = {
-        task: {split: read_table(find_file(data_dir, task, split), task, labelled=True) for split in SPLITS}
-        for task in find_tasks(config.tasks)
+        task: {split: read_split(config.data_dir, task, split) for split in SPLITS} for task in tasks
     }
     if config.init:
         folder = find_weights(config.init)
         bert, weights = load_weights(folder)
         tokenizer = read_tokenizer(folder, bert.vocab_size)
-        return Inputs(config, tables, bert, tokenizer, weights, f"weights of {config.init}")
+        no_pooler = config.pooling == "cls" and "pooler" not in weights
+        if no_pooler and config.mode == "pretrain":
+            raise InputError(f"{folder} has no pooler, and --mode=pretrain would not train one; use --pooling=mean")
+        commit = f" at {folder.name}" if re.fullmatch("[0-9a-f]{40}", folder.name) else ""
+        source = f"weights of {config.init}{commit}" + (" with a random pooler" if no_pooler else "")
+        return Inputs(config, tables, bert, tokenizer, weights, source)
     if config.model not in SIZES:
         raise InputError(f"--model={config.model} is no size; there are {', '.join(SIZES)}")
     tokenizer = read_tokenizer(config.vocab or SAMPLE)
     bert = dataclasses.replace(SIZES[config.model], vocab_size=len(tokenizer.vocab))
     return Inputs(config, tables, bert, tokenizer, None, f"random {config.model}")
+
+
+def read_split(data_dir: Path | None, task: Task, split: Split) -> Table:
+    """A labelled table of the data folder, or of the sample where none is given.
+
+    Raises:
+      InputError: it is missing or wrong.
+    """
+    if data_dir is None and not any((SAMPLE / name).exists() for name in task.files[split]):
+        raise InputError(f"the embedded sample has no task {task.name}; --data_dir names a folder that has")
+    return read_table(find_file(data_dir or SAMPLE, task, split), task, labelled=True)

@@ -1,6 +1,7 @@
 """Signals that ask a run to stop: noted, and acted on between two updates."""
 
 import signal
+import threading
 import types
 
 
@@ -19,7 +20,9 @@ class Interrupt:
         self._before: dict = {}
 
     def __enter__(self) -> "Interrupt":
-        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+            heard = [number for number in self.SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # not nohup's
+            self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, *exception: object) -> None:

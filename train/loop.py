@@ -1,6 +1,7 @@
 """The only training loop."""
 
 import itertools
+import math
 import sys
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bert_jax.data.batches import Batches
-from bert_jax.errors import Interrupted
+from bert_jax.errors import DivergedError, Interrupted
 from bert_jax.heads import Params
 from bert_jax.packing import PackedBatch
 from train.interrupt import Interrupt
@@ -42,6 +43,7 @@ def fit(
 
     Raises:
       Interrupted: a signal came; the state is saved.
+      DivergedError: a loss is not a finite number; the update that gave it is not saved.
     """
     done = int(state.step)
     taken = Counter(itertools.islice(schedule, done))
@@ -64,6 +66,8 @@ def fit(
                 bar.write(_epoch_line(step, steps_per_epoch, scores), file=sys.stderr)
                 save(state, score)
             if interrupt.signal_name and step < total_steps:
+                if pending:
+                    window.add(*pending)
                 save(state, None)
                 raise Interrupted(
                     f"{interrupt.signal_name} after {step} of {total_steps} updates; they are saved, and the same "
@@ -82,7 +86,10 @@ class _Window:
 
     def add(self, step: int, task: str, metrics: Mapping[str, jax.Array]) -> str:
         """Takes one update's metrics, which waits for that update; returns what the bar shows."""
-        self.losses[task].append(float(metrics["loss"]))
+        loss = float(metrics["loss"])
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss of {task} is {loss} at update {step}; a smaller --lr may help")
+        self.losses[task].append(loss)
         means = {name: float(np.mean(losses)) for name, losses in self.losses.items() if losses}
         text = "  ".join(f"{name} {mean:.3f}" for name, mean in means.items())
         if step % self.every == 0:

@@ -25,8 +25,10 @@ class Parallel:
         """Takes the first `count` devices, or all.
 
         Raises:
-          InputError: there are not so many.
+          InputError: there are not so many, or other processes have devices too.
         """
+        if jax.process_count() > 1:
+            raise InputError(f"there are {jax.process_count()} JAX processes, but a run has one")
         devices = jax.local_devices()
         if count is not None and not 1 <= count <= len(devices):
             raise InputError(f"--devices={count}, but there are {len(devices)} devices of kind {devices[0].platform}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from bert_jax.config import ModelConfig
 from bert_jax.data.batches import Batches, ordered_batches, training_batches
@@ -15,7 +16,6 @@ from bert_jax.heads import Params, init_params
 from bert_jax.tasks import Split, Task
 from bert_jax.tokenizer import EncodedExamples, encode_examples
 from eval.evaluate import evaluate
-from eval.metrics import summarize
 from train.checkpoint import Checkpoints
 from train.describe import print_outcome, print_plan
 from train.inputs import Inputs
@@ -76,13 +76,17 @@ def start_params(model: ModelConfig, inputs: Inputs) -> Params:
     return jax.tree.map(jax.numpy.asarray, {**params, **given})
 
 
-def dev_evaluation(model: ModelConfig, parallel: Parallel, dev: dict[Task, Batches]) -> Callable[[Params], Any]:
-    """A function from parameters to the dev scores by task, and the one score that picks the best checkpoint."""
-    predict = {task: parallel.compile_predict_step(make_predict_step(model, task)) for task in dev}
+def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan) -> Callable[[Params], Any]:
+    """A function from parameters to the dev scores by task, and the one score that picks the best checkpoint.
+
+    That is the mean of the metrics of the tasks that are trained: an untrained head says nothing about a checkpoint.
+    """
+    predict = {task: parallel.compile_predict_step(make_predict_step(model, task)) for task in plan.dev}
 
     def evaluate_dev(params: Params) -> tuple[dict[str, Any], float]:
-        scores = evaluate({task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}, dev)
-        return {task.name: values for task, values in scores.items()}, next(iter(summarize(scores).values()))
+        scores = evaluate({task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}, plan.dev)
+        trained = [values[task.metric] for task, values in scores.items() if task.name in plan.batches]
+        return {task.name: values for task, values in scores.items()}, float(np.mean(trained))
 
     return evaluate_dev
 
@@ -120,12 +124,13 @@ def train(inputs: Inputs) -> TrainState:
             plan.batches,
             steps_per_epoch=plan.steps_per_epoch,
             total_steps=total,
-            evaluate=dev_evaluation(model, parallel, plan.dev),
+            evaluate=dev_evaluation(model, parallel, plan),
             save=checkpoints.save,
             log=lambda entry: append_log(run, entry),
             log_every=config.log_every,
         )
     finally:
         checkpoints.close()
-    print_outcome(inputs, run, int(state.step) - done, time.monotonic() - started, parallel.compilations)
+    seconds = time.monotonic() - started
+    print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, parallel.compilations)
     return state

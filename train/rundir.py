@@ -6,6 +6,7 @@ config.json  tokenizer/  metrics.jsonl  checkpoints/
 import dataclasses
 import importlib.metadata
 import json
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,11 @@ def model_config(config: TrainConfig, bert: BertConfig) -> ModelConfig:
     )
 
 
-def start_run(config: TrainConfig, bert: BertConfig, tokenizer: Tokenizer, tables: dict[str, str]) -> RunDir:
+def start_run(config: TrainConfig, bert: BertConfig, tokenizer: Tokenizer, files: dict[str, str]) -> RunDir:
     """Makes the folder of a run, or goes on in it if it is the same run.
 
     Args:
-      tables: SHA-256 of each table, by name.
+      files: SHA-256 of each table and of the vocabulary, by name.
 
     Raises:
       WeightsError: the folder holds a run of other settings or other tables.
@@ -64,11 +65,11 @@ def start_run(config: TrainConfig, bert: BertConfig, tokenizer: Tokenizer, table
     """
     assert config.run_dir is not None
     run = RunDir(config.run_dir)
-    record = {"config": _plain(config), "bert": _plain(bert), "tables": tables, "versions": _versions()}
+    record = {"config": _plain(config), "bert": _plain(bert), "files": files, "versions": _versions()}
     if run.config.exists():
         before = _read_record(run)
         changes = _changes(before["config"], record["config"])
-        changes += _changes(before["bert"], record["bert"]) + _changes(before["tables"], tables)
+        changes += _changes(before["bert"], record["bert"]) + _changes(before["files"], files)
         if changes:
             raise WeightsError(
                 f"{run.path} holds a run with other settings: {', '.join(changes)}; name another --run_dir"
@@ -93,38 +94,49 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
         raise InputError(f"--run_dir={path} is no run: there is no {run.config}")
     record = _read_record(run)
     paths = {"data_dir", "vocab", "run_dir"}
-    values: dict[str, Any] = {k: Path(v) if k in paths and v is not None else v for k, v in record["config"].items()}
     try:
+        settings = record["config"].items()
+        values: dict[str, Any] = {k: Path(v) if k in paths and v is not None else v for k, v in settings}
         config, bert = TrainConfig(**values), BertConfig(**record["bert"])
-    except TypeError as error:
-        raise WeightsError(f"{run.config} is of another version: {error}") from None
-    return run, config, model_config(config, bert), read_tokenizer(run.tokenizer, bert.vocab_size)
+        model = model_config(config, bert)
+    except (TypeError, AttributeError, AssertionError) as error:
+        raise WeightsError(f"{run.config} is of another version: {error!r}") from None
+    return run, config, model, read_tokenizer(run.tokenizer, bert.vocab_size)
 
 
 def keep_log_until(run: RunDir, step: int) -> None:
     """Drops the lines of the log that a resumed run is going to write again."""
     if run.metrics.exists():
-        lines = run.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        kept = [line for line, entry in _log_lines(run) if entry["step"] <= step]
         run.metrics.write_text("".join(kept), encoding="utf-8")
 
 
 def append_log(run: RunDir, entry: dict[str, Any]) -> None:
     """Adds one line; NaN becomes null, as JSON has no word for it."""
-    with run.metrics.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(_without_nan(entry)) + "\n")
+    try:
+        with run.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_without_nan(entry)) + "\n")
+    except OSError as error:
+        raise StorageError(f"{run.metrics} cannot be written: {error.strerror}") from None
 
 
-def best_entry(run: RunDir) -> dict[str, Any]:
+def _log_lines(run: RunDir) -> list[tuple[str, dict[str, Any]]]:
+    """Each whole line of the log, and what it says; a last line that was cut off does not count."""
+    lines = run.metrics.read_text(encoding="utf-8").splitlines(keepends=True) if run.metrics.exists() else []
+    try:
+        return [(line, json.loads(line)) for line in lines if line.endswith("\n")]
+    except ValueError as error:
+        raise WeightsError(f"{run.metrics} is not the log of a run: {error}") from None
+
+
+def best_entry(run: RunDir) -> dict[str, Any] | None:
     """The line of the log with the best dev score, the last one where no score is defined; null becomes NaN again.
 
-    Raises:
-      InputError: the run has not been evaluated yet.
+    None if the run has not been evaluated yet.
     """
-    lines = run.metrics.read_text(encoding="utf-8").splitlines() if run.metrics.exists() else []
-    entries = [entry for entry in map(json.loads, lines) if "dev" in entry]
+    entries = [entry for _, entry in _log_lines(run) if "dev" in entry]
     if not entries:
-        raise InputError(f"{run.path} has no dev scores yet")
+        return None
     best = max(entries, key=lambda entry: (-2 if entry["score"] is None else entry["score"], entry["step"]))
     return _with_nan(best)
 
@@ -143,13 +155,13 @@ def _versions() -> dict[str, str]:
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
-    return None if value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read_record(run: RunDir) -> dict[str, Any]:
     try:
         record = json.loads(run.config.read_text(encoding="utf-8"))
-        return {key: record[key] for key in ("config", "bert", "tables")}
+        return {key: record[key] for key in ("config", "bert", "files")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{run.config} is not the record of a run: {error!r}") from None
 

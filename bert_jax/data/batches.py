@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from bert_jax.data.order import batch_indices, batches_per_epoch
-from bert_jax.packing import BatchShape, PackedBatch, choose_shape, pack, plan_shapes
+from bert_jax.packing import BatchShape, PackedBatch, pack, plan_shapes
 from bert_jax.tokenizer import EncodedExamples
 
 
@@ -65,8 +65,7 @@ def _plan(
 ) -> Batches:
     lengths, slots = encoded.lengths, -(-batch_size // shares)
     by_share = [[lengths[share].reshape(-1) for share in _split(batch, slots, shares)] for batch in indices]
-    shapes = plan_shapes(by_share, row_length)
-    return Batches(encoded, indices, [choose_shape(batch, shapes) for batch in by_share], slots, shares)
+    return Batches(encoded, indices, plan_shapes(by_share, row_length), slots, shares)
 
 
 def _split(indices: np.ndarray, slots: int, shares: int) -> list[np.ndarray]:

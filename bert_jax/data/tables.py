@@ -107,7 +107,10 @@ Row = tuple[int, str, tuple[str, ...], str]  # line, id, texts, label as written
 def _rows(path: Path, lines: list[str], task: Task, labelled: bool) -> Iterator[Row]:
     """Rows of a table with a header; the columns before the id are the index of whoever wrote it."""
     reader = csv.reader(lines, delimiter="\t", strict=True)
-    header = next(reader, [])
+    try:
+        header = next(reader, [])
+    except csv.Error as error:
+        raise InputError(f"{path}:1: {error}") from None
     wanted = ["id", *task.text_columns, *([task.label_column] if labelled else [])]
     for name in wanted:
         if name not in header:
