@@ -10,7 +10,7 @@ import pytest
 from bert_jax.config import ModelConfig
 from bert_jax.errors import InputError
 from bert_jax.heads import cosine_similarity, embed, first_hidden, init_params, mean_hidden, predict_logits, used_parts
-from bert_jax.modules import attention_bias
+from bert_jax.modules import attention_bias, layer_norm
 from tests.builders import THREE, TINY, encode_ids, lively_params, packed, padded, random_examples, tiny_model
 
 SST, QUORA, STS = THREE
@@ -25,6 +25,13 @@ def test_pooling_takes_each_texts_own_tokens():
         np.testing.assert_allclose(pooled[:2, :, 0], [[1, 2], [3, 4]])
         np.testing.assert_allclose(pooled[:2, :, 1], [[10, 20], [30, 40]])
     np.testing.assert_allclose(mean_hidden(hidden, segments, first)[2], 0.0)  # an empty slot
+
+
+def test_layer_norm_has_berts_epsilon_and_not_flaxs():
+    """Values near 1e-4 are brought to unit variance; an epsilon of 1e-6 would leave them at a hundredth of that."""
+    x = 1e-4 * jnp.array([[1.0, -1.0, 2.0, -2.0]])
+    normed = np.asarray(layer_norm(TINY, "norm").apply({"params": {"scale": jnp.ones(4), "bias": jnp.zeros(4)}}, x))
+    assert normed.std() == pytest.approx(1.0, abs=1e-3)
 
 
 def test_attention_sees_its_own_text_alone():
