@@ -23,7 +23,7 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
     config = inputs.config
     console = Console()
     folder = "the embedded sample" if config.data_dir is None else str(config.data_dir)
-    headings = ("train", "dev", "no label", "cut", "updates", "rows x tokens", "filled")
+    headings = ("train", "dev", "no label", "cut", "updates", "rows x tokens", "filled", "if padded")
     table = new_table(f"data: {folder}", "task", *headings)
     for task, tables in inputs.tables.items():
         batches = plan.batches.get(task.name)
@@ -36,6 +36,7 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
             str(len(batches) if batches else 0),
             ", ".join(f"{rows}x{length}" for rows, length in sorted(set(batches.shapes))) if batches else "",
             f"{batches.real_tokens / batches.computed_tokens:.0%}" if batches else "",
+            f"{batches.real_tokens / batches.padded_tokens:.0%}" if batches else "",
         )
     console.print(table)
     size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))

@@ -38,6 +38,12 @@ class Batches:
         return sum(int(lengths[batch].sum()) for batch in self.indices)
 
     @property
+    def padded_tokens(self) -> int:
+        """Tokens that would be computed with one text a row, each batch as long as its longest text."""
+        lengths = self.encoded.lengths
+        return sum(lengths[batch].size * int(lengths[batch].max()) for batch in self.indices)
+
+    @property
     def computed_tokens(self) -> int:
         return sum(self.shares * shape.rows * shape.length for shape in self.shapes)
 
