@@ -121,10 +121,11 @@ def predict_logits(
     return logits if task.kind == "classification" else logits[:, 0]
 
 
-def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int) -> Params:
+def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int, given: Params | None = None) -> Params:
     """Random parameters for the parts that the tasks use, as BERT starts: normal weights, scales 1, biases 0.
 
-    The values of an array depend on the seed and its name alone. They are drawn by NumPy, which has nothing to compile.
+    Parts that are `given` stand in place of random ones. The random values of an array depend on the seed and its name
+    alone; they are drawn by NumPy, which has nothing to compile.
     """
     bert = model.bert
     one = np.zeros((1, 1), np.int32)
@@ -138,6 +139,8 @@ def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int) -> Params:
             rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(name.encode())])))
             return bert.initializer_range * rng.standard_normal(leaf.shape, np.float32)
 
+        if given and part in given:
+            return given[part]
         return jax.tree.map_with_path(draw, jax.eval_shape(module.init, jax.random.key(0), *inputs)["params"])
 
     params: Params = {"bert": start("bert", Encoder(bert), batch)}

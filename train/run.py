@@ -69,13 +69,6 @@ def plan_run(inputs: Inputs, shares: int) -> Plan:
     )
 
 
-def start_params(model: ModelConfig, inputs: Inputs) -> Params:
-    """Random parameters, and in their place the weights that were given."""
-    params = init_params(model, list(inputs.tables), inputs.config.seed)
-    given = {part: tree for part, tree in (inputs.weights or {}).items() if part in params}
-    return jax.tree.map(jax.numpy.asarray, {**params, **given})
-
-
 def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan) -> Callable[[Params], Any]:
     """A function from parameters to the dev scores by task, and the one score that picks the best checkpoint.
 
@@ -100,7 +93,10 @@ def train(inputs: Inputs) -> TrainState:
     plan = plan_run(inputs, parallel.count)
     tx = make_optimizer(config.lr, config.weight_decay)
     trained = {task: trained_parts(model, task, config.mode == "pretrain") for task in inputs.tables}
-    state = init_state(start_params(model, inputs), tx, {part for parts in trained.values() for part in parts})
+    params = init_params(model, list(inputs.tables), config.seed, inputs.weights)
+    state = init_state(
+        jax.tree.map(jax.numpy.asarray, params), tx, {part for parts in trained.values() for part in parts}
+    )
 
     run = start_run(config, inputs.bert, inputs.tokenizer, inputs.hashes)
     checkpoints = Checkpoints(run.checkpoints)
