@@ -100,6 +100,14 @@ def test_initial_parameters_depend_on_seed_and_name_alone():
     assert kernel.std() == pytest.approx(0.02, rel=0.1) and kernel.dtype == np.float32
 
 
+def test_weights_that_are_given_stand_in_place_of_random_ones():
+    weights = {part: tree for part, tree in init_params(tiny_model(), THREE, 9).items() if part in ("bert", "pooler")}
+    params = init_params(tiny_model(), THREE, 5, given=weights)
+    assert params["bert"] is weights["bert"] and params["pooler"] is weights["pooler"]
+    assert (params["sst"]["dense"]["kernel"] == init_params(tiny_model(), THREE, 5)["sst"]["dense"]["kernel"]).all()
+    assert set(init_params(tiny_model(pooling="mean"), THREE, 5, given=weights)) == {"bert", "sst", "quora", "sts"}
+
+
 def test_bfloat16_stays_near_float32():
     params = lively_params(tiny_model(), scale=2.0)
     batch = padded(random_examples(SST, 6), range(6), 24)

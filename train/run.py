@@ -94,9 +94,8 @@ def train(inputs: Inputs) -> TrainState:
     tx = make_optimizer(config.lr, config.weight_decay)
     trained = {task: trained_parts(model, task, config.mode == "pretrain") for task in inputs.tables}
     params = init_params(model, list(inputs.tables), config.seed, inputs.weights)
-    state = init_state(
-        jax.tree.map(jax.numpy.asarray, params), tx, {part for parts in trained.values() for part in parts}
-    )
+    params = jax.tree.map(jax.numpy.asarray, params)
+    state = init_state(params, tx, {part for parts in trained.values() for part in parts})
 
     run = start_run(config, inputs.bert, inputs.tokenizer, inputs.hashes)
     checkpoints = Checkpoints(run.checkpoints)
