@@ -12,9 +12,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 @pytest.fixture(scope="session")
 def course() -> Path:
-    """The course's tables, where they are at hand; set CS224N_DATA to another folder than data/cs224n."""
+    """The course's tables: in $CS224N_DATA, or in data/cs224n of this folder or of one beside it."""
     root = Path(__file__).parent.parent
-    places = [os.environ.get("CS224N_DATA"), root / "data" / "cs224n", root.parent / "shared" / "data" / "cs224n"]
+    places = [os.environ.get("CS224N_DATA"), root / "data" / "cs224n", *root.parent.glob("*/data/cs224n")]
     for place in places:
         if place and (Path(place) / "ids-sst-train.csv").exists():
             return Path(place)
