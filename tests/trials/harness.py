@@ -1,0 +1,131 @@
+"""What every trial is made of: a claim, cases that may fail, and the proof that the fault really happened."""
+
+import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+SABOTAGE = "TRIAL_SABOTAGE"  # names the guard that is taken out of the program, in every process of a trial
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a trial found. It passes if nothing failed and the fault happened as often as it had to.
+
+    exposure: how often each thing happened that the trial needs to mean anything.
+    """
+
+    n: int = 0
+    failures: list[str] = dataclasses.field(default_factory=list)
+    exposure: Counter[str] = dataclasses.field(default_factory=Counter)
+    _wanted: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def check(self, holds: bool, otherwise: str) -> bool:
+        """Notes a failure in words unless something holds; returns whether it does."""
+        if not holds:
+            self.failures.append(otherwise)
+        return holds
+
+    def require(self, what: str, at_least: int) -> None:
+        """The trial proves nothing unless `what` was counted in `exposure` at least so often."""
+        self._wanted[what] = at_least
+        self.exposure[what] += 0
+
+    @property
+    def missing(self) -> list[str]:
+        """What did not happen often enough."""
+        return [
+            f"{what}: {self.exposure[what]}, not {least}"
+            for what, least in self._wanted.items()
+            if self.exposure[what] < least
+        ]
+
+    @property
+    def passed(self) -> bool:
+        return self.n > 0 and not self.failures and not self.missing
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A claim of docs/trials.md and how it is tried.
+
+    run: (quick, empty folder of its own) -> Outcome.
+    sabotages: names in `sabotage.py`; with any one of them the trial must fail.
+    """
+
+    name: str
+    claim: str
+    run: Callable[[bool, Path], Outcome]
+    sabotages: tuple[str, ...]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Of the processes that a trial starts: one CPU device, compiled fast rather than well, compiled once."""
+    settings = {
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "HF_HUB_OFFLINE": "1",
+        "COLUMNS": "160",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**os.environ, **settings, **more}
+
+
+def start(module: str, *flags: object, **options) -> subprocess.Popen[str]:
+    """Starts `python -m MODULE FLAGS` in the repository, sabotaged if this process is (see `child.py`).
+
+    Args:
+      options: of subprocess.Popen; `env` as `environment` makes it.
+    """
+    command = [sys.executable, "-m", "tests.trials.child", module, *map(str, flags)]
+    settings = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()}
+    return subprocess.Popen(command, cwd=ROOT, text=True, **settings | options)  # type: ignore[call-overload]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A process that has ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    def is_one_sentence(self, code: int, *parts: str) -> bool:
+        """Whether it ended with this code and nothing but one line `error: ...` on stderr that has these parts."""
+        one_line = self.err.startswith("error: ") and self.err.count("\n") == 1
+        return self.code == code and one_line and all(part in self.err for part in parts)
+
+    def __str__(self) -> str:
+        return f"exit {self.code} after {self.seconds:.1f} s: {self.err.strip()[-300:]!r}"
+
+
+def run(module: str, *flags: object, stdin: str | None = None, timeout: float = 300, **options) -> Ended:
+    """Runs `python -m MODULE FLAGS` to its end."""
+    began = time.monotonic()
+    if stdin is not None:
+        options["stdin"] = subprocess.PIPE
+    process = start(module, *flags, **options)
+    try:
+        out, err = process.communicate(stdin, timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        err += f"\n(killed after {timeout} s)"
+    return Ended(process.returncode, out, err, time.monotonic() - began)
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by relative path; links by where they point."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(
+            os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
+        ).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
