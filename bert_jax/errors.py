@@ -20,7 +20,7 @@ class WeightsError(UserError):
 
 
 class DivergedError(UserError):
-    """The loss is no longer a finite number."""
+    """Several updates in a row gave no finite loss or gradient."""
 
     exit_code = 4
 
@@ -31,7 +31,13 @@ class StorageError(UserError):
     exit_code = 5
 
 
+class InUseError(UserError):
+    """Another process works in the run's folder."""
+
+    exit_code = 6
+
+
 class Interrupted(UserError):
-    """A signal stopped the run; its state is saved, and the same command goes on."""
+    """A signal stopped the program; what a run had is saved, and the same command goes on."""
 
     exit_code = 75

@@ -9,6 +9,7 @@ from typing import Literal
 from bert_jax.errors import InputError, StorageError
 from train.command import read_stdin, run_command
 from train.config import check_positive
+from train.interrupt import Interrupt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,8 @@ def run(flags: EncodeConfig) -> None:
 
     step = Parallel(1).compile_predict_step(embed)
     batches = ordered_batches(encoded, min(flags.batch_size, len(examples)), shares=1, row_length=None)
-    embeddings = predict_split(lambda batch: step(params, batch), batches)
+    with Interrupt() as interrupt:
+        embeddings = predict_split(lambda batch: step(params, batch), batches, interrupt.check)
     buffer = io.BytesIO()
     np.save(buffer, embeddings)
     try:

@@ -9,6 +9,7 @@ from bert_jax.tokenizer import encode_examples
 from train.command import run_command
 from train.config import check_positive
 from train.inputs import read_split
+from train.interrupt import Interrupt
 from train.rundir import open_run
 
 
@@ -45,7 +46,7 @@ def run(flags: EvalConfig) -> None:
     from train.step import make_predict_step
 
     parallel = Parallel(flags.devices)
-    step, params = restore_params(run_folder.checkpoints, model, tasks, flags.checkpoint)
+    step, params = restore_params(run_folder.checkpoints, run_folder.fingerprint, model, tasks, flags.checkpoint)
     limit = min(config.max_length, model.bert.max_position_embeddings)
     splits = {
         task: ordered_batches(
@@ -57,7 +58,9 @@ def run(flags: EvalConfig) -> None:
         for task, table in tables.items()
     }
     predict = {task: parallel.compile_predict_step(make_predict_step(model, task)) for task in tasks}
-    scores = evaluate({task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}, splits)
+    with Interrupt() as interrupt:
+        predict_fns = {task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}
+        scores = evaluate(predict_fns, splits, interrupt.check)
     for task, table in tables.items():
         if table.skipped or splits[task].encoded.truncated:
             print(

@@ -14,6 +14,7 @@ from bert_jax.errors import InputError
 from bert_jax.tasks import Task, find_tasks
 from train.command import read_stdin, run_command
 from train.config import check_positive
+from train.interrupt import Interrupt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +81,16 @@ def run(flags: PredictConfig) -> None:
     from train.step import make_predict_step
 
     parallel = Parallel(1)
-    _, params = restore_params(run_folder.checkpoints, model, tasks, flags.checkpoint)
+    _, params = restore_params(run_folder.checkpoints, run_folder.fingerprint, model, tasks, flags.checkpoint)
     limit = min(config.max_length, model.bert.max_position_embeddings)
     encoded = encode_examples(tokenizer, examples, model.pair_encoding, limit)
     predict = parallel.compile_predict_step(make_predict_step(model, task))
     batches = ordered_batches(encoded, min(flags.batch_size, len(examples)), parallel.count, config.row_length)
     if encoded.truncated:
         print(f"{encoded.truncated} texts were cut to {limit} tokens", file=sys.stderr)
-    for output in predict_split(lambda batch: predict(params, batch), batches):
+    with Interrupt() as interrupt:
+        outputs = predict_split(lambda batch: predict(params, batch), batches, interrupt.check)
+    for output in outputs:
         print(json.dumps(describe_output(task, output)))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from train.loop import fit
+from train.interrupt import Interrupt
+from train.loop import Counters, Intervals, fit
 from train.losses import LOSSES
 from train.optim import make_optimizer
 from train.schedulers import SCHEDULERS, baseline, in_turn, mtdnn
@@ -37,6 +38,16 @@ class OneLeaf(NamedTuple):
     params: None = None
 
 
+class NoStore:
+    """Checkpoints that are not kept."""
+
+    def save(self, state, counters): ...
+
+    def record_score(self, step, score): ...
+
+    def check(self): ...
+
+
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_loop_resumes_at_every_step_of_a_schedule_by_skipping(name):
     """Every update takes the batch that it would have taken in an uninterrupted run."""
@@ -48,12 +59,12 @@ def test_the_loop_resumes_at_every_step_of_a_schedule_by_skipping(name):
 
         def step(state, batch):
             taken.append(batch)
-            return OneLeaf(state.step + 1), {"loss": 0.0}
+            return OneLeaf(state.step + 1), {"loss": 0.0, "applied": True}
 
         fit(
-            OneLeaf(done), iter(schedule), dict.fromkeys(BATCHES, step), batches,  # type: ignore[arg-type]
-            steps_per_epoch=len(schedule) // 4, total_steps=len(schedule), evaluate=lambda params: ({}, 0.0),
-            save=lambda state, score: None, log=lambda entry: None, log_every=10**9,
+            OneLeaf(done), Counters(), iter(schedule), dict.fromkeys(BATCHES, step), batches,  # type: ignore[arg-type]
+            Intervals(epoch=len(schedule) // 4, total=len(schedule), log=10**9), evaluated=True,
+            evaluate=lambda params: ({}, 0.0), checkpoints=NoStore(), log=lambda entry: None, interrupt=Interrupt(),
         )  # fmt: skip
         return taken
 

@@ -1,127 +1,272 @@
 """Checkpoints: the only file that knows Orbax.
 
-Parameters, optimizer state and counters are separate items, so that evaluation reads parameters alone. The newest two
-checkpoints and the best one are kept.
+A checkpoint is a folder named after the number of updates done. Parameters, optimizer state and counters are separate
+items, so that evaluation reads parameters alone. It is written under another name, with its manifest last, and then
+renamed: what has the name of a step is whole, or has been damaged since.
 """
 
+import concurrent.futures
 import logging
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from bert_jax.config import ModelConfig
 from bert_jax.errors import StorageError, WeightsError
 from bert_jax.heads import Params, init_params
 from bert_jax.tasks import Task
+from train.manifest import Damaged, Manifest, hash_files, read_manifest, sync_folder, verify, write_manifest
 from train.step import TrainState
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of every manager that only reads
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its story at every save
+
+KEPT = 2  # the newest; the best is kept beside them
+UNFINISHED, DROPPED, DAMAGED = ".unfinished", ".dropped", ".damaged"
 
 
 class Checkpoints:
-    """The checkpoints of a run, by number of updates done."""
+    """The checkpoints of a run. One thread writes them, in the order asked for, while training goes on.
 
-    def __init__(self, directory: Path, read_only: bool = False):
-        best = preservation_policy.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=preservation_policy.AnyPreservationPolicy([preservation_policy.LatestN(2), best]),
-            best_fn=_score,
-            enable_async_checkpointing=False,  # the next update overwrites the buffers that would still be written
-            read_only=read_only,
-            create=not read_only,
-        )
-        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+    Args:
+      run: the run's fingerprint; checkpoints of another are not restored.
+    """
 
-    def save(self, state: TrainState, score: float | None = None) -> None:
-        """Saves a state under its step.
+    def __init__(self, directory: Path, run: str):
+        self.directory = directory.absolute()  # Orbax takes no other
+        self.run = run
+        self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
+        self._writing: list[concurrent.futures.Future[None]] = []
+
+    def save(self, state: TrainState, counters: dict[str, Any]) -> None:
+        """Begins to save a state under its step; one that is there already stays as it is.
+
+        Waits for the save before it, so that there is never more than one copy of the state.
 
         Args:
-          score: mean of the trained tasks' dev metrics; None or NaN if there is none, which is never the best.
+          counters: what else carries over, as JSON has it.
 
         Raises:
-          StorageError: it cannot be written.
+          StorageError: an earlier save failed.
         """
+        self.wait()
         step = int(state.step)
-        if step in self._manager.all_steps():
+        if step in self.steps():
             return
-        known = score is not None and score == score
-        items = ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            opt_state=ocp.args.StandardSave(state.opt_state),
-            counters=ocp.args.JsonSave({"step": step}),
-        )
-        try:
-            self._manager.save(step, args=items, metrics={"score": float(score)} if known else None)  # type: ignore[arg-type]
-        except (OSError, ValueError) as error:  # TensorStore says ValueError where the disk is full
-            reason = str(error).strip().split("\n")[0]
-            raise StorageError(f"{self._manager.directory}/{step} cannot be written: {reason}") from None
+        # A copy: the next update overwrites the buffers of this state.
+        params, opt_state = jax.tree.map(lambda leaf: np.array(leaf), (state.params, state.opt_state))
+        self._begin(self._write, step, params, opt_state, counters)
 
-    def latest_step(self) -> int | None:
-        """Updates done in the newest checkpoint, or None if there is none."""
-        return max(self._manager.all_steps(), default=None)
+    def record_score(self, step: int, score: float) -> None:
+        """Begins to note the dev score of a saved state; NaN, where none is defined, is never the best."""
+        self._begin(self._write_score, step, score)
 
-    def best_step(self) -> int | None:
-        """The step with the best score, the later of equals; the newest where none has a score."""
-        try:
-            scores = {step: (self._manager.metrics(step) or {}).get("score") for step in self._manager.all_steps()}
-        except (ValueError, OSError, AttributeError) as error:
-            raise WeightsError(f"{self._manager.directory} has a checkpoint with unreadable metrics: {error}") from None
-        scored = [(score, step) for step, score in scores.items() if score is not None]
-        return max(scored)[1] if scored else self.latest_step()
+    def check(self) -> None:
+        """Raises StorageError if a save has failed."""
+        done = [write for write in self._writing if write.done()]
+        self._writing = [write for write in self._writing if not write.done()]
+        for write in done:
+            write.result()
 
-    def restore(self, step: int, like: TrainState) -> TrainState:
-        """The state saved at a step.
+    def wait(self) -> None:
+        """Waits until everything is written.
+
+        Raises:
+          StorageError: something could not be.
+        """
+        concurrent.futures.wait(self._writing)
+        self.check()
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, whole or damaged, oldest first."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal())
+
+    def restore_latest(self, like: TrainState) -> tuple[TrainState, dict[str, Any], bool] | None:
+        """The newest whole checkpoint, its counters, and whether it has been evaluated; None if there is none yet.
+
+        Newer ones that are damaged are set aside under another name, with a word on stderr. What a killed process left
+        half written or half deleted goes.
 
         Args:
-          like: a state of the same tree, shapes and types.
+          like: has the tree, shapes and types of the state.
+
+        Raises:
+          WeightsError: there are checkpoints and all are damaged, or they do not fit `like`.
         """
-        items = ocp.args.Composite(
-            params=ocp.args.StandardRestore(_abstract(like.params)),
-            opt_state=ocp.args.StandardRestore(_abstract(like.opt_state)),
-        )
-        restored = self._restore(step, items)
-        return TrainState(jax.numpy.asarray(step, "int32"), restored.params, restored.opt_state)
+        steps = self.steps()
+        damaged: dict[int, Damaged] = {}
+        for step in reversed(steps):
+            try:
+                manifest = verify(self.directory / str(step))
+            except Damaged as damage:
+                damaged[step] = damage
+                continue
+            restored = self._restore(manifest, {"params": like.params, "opt_state": like.opt_state})
+            for bad, damage in damaged.items():
+                self._set_aside(bad, damage, step)
+            self._clean_up()
+            state = TrainState(jax.numpy.asarray(step, "int32"), restored["params"], restored["opt_state"])
+            return state, restored["counters"], manifest.evaluated
+        if damaged:
+            raise self._all_damaged(damaged)
+        self._clean_up()
+        return None
 
-    def restore_params(self, step: int, like: Params) -> Params:
-        """The parameters saved at a step; `like` has their tree, shapes and types."""
-        return self._restore(step, ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(like)))).params
+    def restore_params(self, which: Literal["best", "latest"], like: Params) -> tuple[int, Params]:
+        """Step and parameters of the best or the newest checkpoint; of the next one if that is damaged, which is said.
 
-    def _restore(self, step: int, items: Any) -> Any:
-        try:
-            return self._manager.restore(step, args=items)
-        except (ValueError, KeyError, OSError, TypeError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise WeightsError(f"{self._manager.directory}/{step} cannot be restored: {reason}") from None
+        The best has the highest score, the later of equals; where none has a score it is the newest.
+
+        Raises:
+          WeightsError: there is none, all are damaged, or it does not fit `like`.
+        """
+        steps = self.steps()
+        scores = {step: -np.inf if which == "latest" else self._score(step) for step in steps}
+        damaged: dict[int, Damaged] = {}
+        for step in sorted(steps, key=lambda step: (scores[step], step), reverse=True):
+            try:
+                manifest = verify(self.directory / str(step))
+            except Damaged as damage:
+                damaged[step] = damage
+                continue
+            for bad, damage in damaged.items():
+                print(f"checkpoint {bad} is damaged ({damage}); taking {step} in its place", file=sys.stderr)
+            return step, self._restore(manifest, {"params": like})["params"]
+        if damaged:
+            raise self._all_damaged(damaged)
+        raise WeightsError(f"{self.directory} has no checkpoint yet")
 
     def close(self) -> None:
-        self._manager.close()
+        """Waits for what is being written, and ends the thread.
+
+        Raises:
+          StorageError: something could not be written.
+        """
+        self._thread.shutdown()
+        self.check()
+        self._orbax.close()
+
+    def _begin(self, write: Any, *arguments: Any) -> None:
+        self._writing.append(self._thread.submit(self._or_storage_error, write, *arguments))
+
+    def _or_storage_error(self, write: Any, step: int, *arguments: Any) -> None:
+        try:
+            write(step, *arguments)
+        except (OSError, ValueError, RuntimeError, Damaged) as error:  # TensorStore says ValueError for a full disk
+            self._remove(self.directory / f"{step}{UNFINISHED}")
+            reason = str(error).strip().split("\n")[0]
+            raise StorageError(f"{self.directory}/{step} cannot be written: {reason}") from None
+
+    def _write(self, step: int, params: Params, opt_state: dict[str, Any], counters: dict[str, Any]) -> None:
+        folder = self.directory / f"{step}{UNFINISHED}"
+        self._remove(folder)
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(params),
+            opt_state=ocp.args.StandardSave(opt_state),
+            counters=ocp.args.JsonSave(counters),
+        )
+        self._orbax.save(folder, args=items)
+        leaves = describe_leaves({"params": params, "opt_state": opt_state})
+        write_manifest(folder, Manifest(self.run, step, leaves, hash_files(folder, sync=True)))
+        folder.rename(self.directory / str(step))
+        sync_folder(self.directory)
+        self._drop_old()
+
+    def _write_score(self, step: int, score: float) -> None:
+        folder = self.directory / str(step)
+        known = float(score) if np.isfinite(score) else None
+        manifest = read_manifest(folder)
+        write_manifest(folder, Manifest(**{**vars(manifest), "evaluated": True, "score": known}))
+        self._drop_old()
+
+    def _drop_old(self) -> None:
+        """Deletes all but the newest and the best. A folder that is half deleted no longer has the name of a step."""
+        steps = self.steps()
+        best = max(steps, key=lambda step: (self._score(step), step))
+        for step in steps[:-KEPT]:
+            if step != best:
+                dropped = (self.directory / str(step)).rename(self.directory / f"{step}{DROPPED}")
+                self._remove(dropped)
+
+    def _score(self, step: int) -> float:
+        """For comparison: below every real score where it is not known or not defined."""
+        try:
+            score = read_manifest(self.directory / str(step)).score
+        except Damaged:
+            return -np.inf
+        return -np.inf if score is None else score
+
+    def _restore(self, manifest: Manifest, like: dict[str, Any]) -> dict[str, Any]:
+        place = f"{self.directory}/{manifest.step}"
+        if manifest.run != self.run:
+            raise WeightsError(f"{place} belongs to another run than the config.json of its folder")
+        wanted = describe_leaves(like)
+        saved = {name: leaf for name, leaf in manifest.leaves.items() if name.split("/")[0] in like}
+        names = [name for name in sorted({*wanted, *saved}) if wanted.get(name) != saved.get(name)]
+        if names:
+            diff = [
+                f"{name}: {saved.get(name, 'nothing')} saved, {wanted.get(name, 'nothing')} wanted" for name in names
+            ]
+            more = f" and {len(diff) - 3} more" if len(diff) > 3 else ""
+            raise WeightsError(f"{place} does not fit the model; {'; '.join(diff[:3])}{more}")
+        items = {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in like.items()}
+        try:
+            restored = self._orbax.restore(
+                self.directory / str(manifest.step), args=ocp.args.Composite(counters=ocp.args.JsonRestore(), **items)
+            )
+        except (ValueError, KeyError, OSError, TypeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise WeightsError(f"{place} cannot be restored: {reason}") from None
+        return {"counters": restored.counters} | {name: restored[name] for name in like}
+
+    def _set_aside(self, step: int, damage: Damaged, instead: int) -> None:
+        aside = self.directory / f"{step}{DAMAGED}"
+        print(f"checkpoint {step} is damaged ({damage}); going on from {instead}; see {aside}", file=sys.stderr)
+        self._remove(aside)
+        (self.directory / str(step)).rename(aside)
+
+    def _clean_up(self) -> None:
+        """Deletes what a killed process left behind."""
+        for path in self.directory.glob("*") if self.directory.is_dir() else ():
+            if UNFINISHED in path.name or path.name.endswith(DROPPED):
+                self._remove(path)
+
+    def _all_damaged(self, damaged: dict[int, Damaged]) -> WeightsError:
+        which = ", ".join(f"{step} ({damage})" for step, damage in damaged.items())
+        return WeightsError(f"{self.directory}: every checkpoint is damaged: {which}; nothing was deleted")
+
+    @staticmethod
+    def _remove(path: Path) -> None:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def restore_params(
-    directory: Path, model: ModelConfig, tasks: Sequence[Task], which: Literal["best", "latest"]
+    directory: Path, run: str, model: ModelConfig, tasks: Sequence[Task], which: Literal["best", "latest"]
 ) -> tuple[int, Params]:
     """A run's parameters and the number of updates that made them.
 
     Raises:
       WeightsError: the run has no checkpoint, or it cannot be restored.
     """
-    if not directory.is_dir():
-        raise WeightsError(f"{directory} has no checkpoint yet")
-    checkpoints = Checkpoints(directory, read_only=True)
-    step = checkpoints.best_step() if which == "best" else checkpoints.latest_step()
-    if step is None:
-        raise WeightsError(f"{directory} has no checkpoint yet")
-    params = checkpoints.restore_params(step, like=init_params(model, tasks, seed=0))
-    checkpoints.close()
-    return step, params
+    checkpoints = Checkpoints(directory, run)
+    try:
+        return checkpoints.restore_params(which, like=init_params(model, tasks, seed=0))
+    finally:
+        checkpoints.close()
 
 
-def _score(metrics: Any) -> float:
-    return metrics["score"]
+def describe_leaves(tree: Any) -> dict[str, str]:
+    """Type and shape of each array by its path, such as {"params/bert/x": "float32[2, 3]"}."""
+    found = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(p, simple=True, separator="/"): f"{x.dtype}{list(x.shape)}" for p, x in found}
 
 
 def _abstract(tree: Any) -> Any:

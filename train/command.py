@@ -1,6 +1,7 @@
 """What every command does alike: read its flags, run, and turn a user's mistake into one sentence and an exit code."""
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -22,6 +23,7 @@ def run_command(
     """Runs `python -m MODULE ARGS`, and exits with the code of the error if there is one."""
     try:
         run(parse_flags(config_class, module, args))
+        sys.stdout.flush()  # here, where a full disk can still be reported
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -31,6 +33,12 @@ def run_command(
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(StorageError.exit_code)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it
             raise

@@ -1,6 +1,7 @@
 """Every setting of a run and its default. A field's name is its flag."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +66,10 @@ class TrainConfig:
     Default: runs/, named after the flags."""
     log_every: int = 50
     """Updates between two lines of the log."""
+    save_minutes: float = 5.0
+    """Minutes between two checkpoints; there is one after each epoch as well."""
+    save_every: int | None = None
+    """Updates between two checkpoints, in place of minutes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +86,10 @@ PRETRAINED = Default(epochs=3, lr=1e-5, head_dropout=0.3)
 RANDOM = Default(epochs=6, lr=1e-3, head_dropout=0.1)
 HEADS_ONLY_LR = 1e-3
 
-# A run may go on with another value of these; all others make it another run.
-MAY_CHANGE = {"run_dir", "max_steps", "epochs", "devices", "log_every"}
+# A run may go on with another value of these. All others make it another run.
+MAY_CHANGE = {"run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every"}
+# These may change where the files that they name hold the same: a run knows them by their SHA-256.
+SAME_CONTENT = {"data_dir", "init", "vocab"}
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
@@ -91,7 +98,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     Raises:
       InputError: a value is out of range, or two settings do not go together.
     """
-    for name in ("epochs", "batch_size", "max_steps", "log_every"):
+    for name in ("epochs", "batch_size", "max_steps", "log_every", "save_every"):
         check_positive(name, getattr(config, name))
     if config.lr is not None and not 0 < config.lr < 10:
         raise InputError(f"--lr={config.lr}, but a learning rate lies between 0 and 10")
@@ -103,6 +110,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
         raise InputError(f"--max_length={config.max_length}, but it lies between 8 and 512")
     if config.row_length is not None and not 8 <= config.row_length <= 512:
         raise InputError(f"--row_length={config.row_length}, but it lies between 8 and 512")
+    if not 0 < config.save_minutes < math.inf:
+        raise InputError(f"--save_minutes={config.save_minutes}, but it must be more than 0")
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed={config.seed}, but it lies between 0 and 2**32 - 1")
     if config.init and (config.model or config.vocab):

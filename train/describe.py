@@ -11,7 +11,8 @@ from rich.console import Console
 
 from eval.report import new_table, print_scores
 from train.inputs import Inputs
-from train.rundir import RunDir, best_entry
+from train.log import best_entry
+from train.rundir import RunDir
 from train.step import TrainState
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def print_outcome(
         print(f"\nThis run is at update {step} of {planned} already; a larger --max_steps, or none, goes on.")
     else:
         print("\nThis run is complete; nothing is left to train. Another --run_dir starts it anew.")
-    best = best_entry(run)
+    best = best_entry(run.metrics)
     if best is None:
         print("It has not been evaluated yet.")
         return

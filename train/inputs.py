@@ -2,8 +2,11 @@
 
 import dataclasses
 import hashlib
+import math
 import re
 from pathlib import Path
+
+import numpy as np
 
 from bert_jax.config import SIZES, BertConfig
 from bert_jax.data.sample import SAMPLE
@@ -11,7 +14,7 @@ from bert_jax.data.tables import Table, find_file, read_table
 from bert_jax.errors import InputError
 from bert_jax.tasks import Split, Task, find_tasks
 from bert_jax.tokenizer import Tokenizer, read_tokenizer
-from bert_jax.weights import find_weights, load_weights
+from bert_jax.weights import entries, find_weights, load_weights
 from train.config import TrainConfig
 
 SPLITS: tuple[Split, ...] = ("train", "dev")
@@ -39,11 +42,18 @@ class Inputs:
 
     @property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each table, and of the vocabulary, by file name."""
+        """SHA-256 of each table, by file name, of the vocabulary and of the weights."""
         paths = [table.path for splits in self.tables.values() for table in splits.values()]
         contents = {path.name: path.read_bytes() for path in paths}
         contents["vocab.txt"] = repr((self.tokenizer.lowercase, self.tokenizer.vocab)).encode()
-        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        found = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        return found | ({"weights": _hash_tree(self.weights)} if self.weights else {})
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Size of one checkpoint, or a little more: the encoder with two moments for each parameter."""
+        sizes = (math.prod(entry.shape) * len(entry.names) for entry in entries(self.bert))
+        return 3 * 4 * sum(sizes)
 
 
 def read_inputs(config: TrainConfig) -> Inputs:
@@ -74,6 +84,15 @@ def read_inputs(config: TrainConfig) -> Inputs:
     tokenizer = read_tokenizer(config.vocab or SAMPLE)
     bert = dataclasses.replace(SIZES[config.model], vocab_size=len(tokenizer.vocab))
     return Inputs(config, tables, bert, tokenizer, None, f"random {config.model}")
+
+
+def _hash_tree(tree: dict) -> str:
+    """SHA-256 of the names and values of all arrays."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tree.items()):
+        digest.update(name.encode())
+        digest.update(_hash_tree(value).encode() if isinstance(value, dict) else np.ascontiguousarray(value).data)
+    return digest.hexdigest()
 
 
 def read_split(data_dir: Path | None, task: Task, split: Split) -> Table:

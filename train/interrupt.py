@@ -1,16 +1,18 @@
-"""Signals that ask a run to stop: noted, and acted on between two updates."""
+"""Signals that ask a program to stop: noted, and acted on between two batches."""
 
+import os
 import signal
 import threading
 import types
 
+from bert_jax.errors import Interrupted
+
 
 class Interrupt:
-    """While active, SIGINT, SIGTERM and SIGHUP set `signal_name`; a second one stops at once.
+    """While active, SIGINT, SIGTERM and SIGHUP are noted, and `check` tells of them; a second one stops at once.
 
     >>> with Interrupt() as interrupt:
-    ...     interrupt.signal_name is None
-    True
+    ...     interrupt.check()
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -29,7 +31,14 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def check(self) -> None:
+        """Raises Interrupted if a signal has come."""
+        if self.signal_name is not None:
+            raise Interrupted(f"{self.signal_name}; the same command starts again")
+
     def _note(self, number: int, _frame: types.FrameType | None) -> None:
         if self.signal_name is not None:
-            raise KeyboardInterrupt
+            # No cleaning up: a checkpoint has its name only once it is whole.
+            os.write(2, b"error: stopped at once; the last checkpoint is whole\n")
+            os._exit(128 + number)
         self.signal_name = signal.Signals(number).name

@@ -1,12 +1,13 @@
 """The only training loop."""
 
+import dataclasses
 import itertools
 import math
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -22,83 +23,162 @@ from train.step import TrainState
 CompiledStep = Callable[[TrainState, PackedBatch], tuple[TrainState, Mapping[str, jax.Array]]]
 Evaluate = Callable[[Params], tuple[dict[str, Any], float]]  # -> what to log, and the score that picks the best
 
+MAX_SKIPPED = 3  # updates in a row without a finite loss and gradient that end a run
+
+
+class Store(Protocol):
+    """What the loop asks of checkpoints."""
+
+    def save(self, state: TrainState, counters: dict[str, Any]) -> None: ...
+
+    def record_score(self, step: int, score: float) -> None: ...
+
+    def check(self) -> None: ...
+
+
+@dataclasses.dataclass
+class Counters:
+    """What the loop remembers of past updates. It is saved with the state, so that the log goes on as well.
+
+    losses: of each task, since the log's last line.
+    skipped: updates of each task that had no finite loss and gradient.
+    in_a_row: how many of the last updates were skipped.
+    """
+
+    losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    skipped: dict[str, int] = dataclasses.field(default_factory=dict)
+    in_a_row: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Intervals:
+    """How often something happens, in updates, or in minutes where it says so."""
+
+    epoch: int
+    total: int  # all updates of the run
+    log: int
+    save: int | None = None
+    save_minutes: float = math.inf
+
+    def evaluates(self, step: int) -> bool:
+        """Whether the dev tables are scored after an update."""
+        return step > 0 and (step % self.epoch == 0 or step == self.total)
+
+    def saves(self, step: int, seconds: float) -> bool:
+        """Whether the state is saved after an update that is not followed by an evaluation."""
+        return seconds > 60 * self.save_minutes if self.save is None else step % self.save == 0
+
 
 def fit(
     state: TrainState,
+    counters: Counters,
     schedule: Iterator[str],
     steps: Mapping[str, CompiledStep],
     batches: Mapping[str, Batches],
+    every: Intervals,
     *,
-    steps_per_epoch: int,
-    total_steps: int,
+    evaluated: bool,
     evaluate: Evaluate,
-    save: Callable[[TrainState, float | None], None],
+    checkpoints: Store,
     log: Callable[[dict[str, Any]], None],
-    log_every: int,
+    interrupt: Interrupt,
 ) -> TrainState:
-    """Trains until `total_steps` updates are done, evaluating and saving after every epoch and at the end.
+    """Trains until all updates are done, saving and evaluating after every epoch and at the end.
 
-    Nothing but the state carries over from one update to the next, so a run resumes by skipping the updates that its
-    state has behind it: the n-th update of a task takes that task's n-th batch.
+    Nothing but the state and the counters carries over from one update to the next, so a run resumes by skipping the
+    updates that its state has behind it: the n-th update of a task takes that task's n-th batch. A state is saved
+    before it is evaluated; if the evaluation is interrupted, the run resumes with it.
+
+    Args:
+      evaluated: whether the state given has been evaluated already.
 
     Raises:
       Interrupted: a signal came; the state is saved.
-      DivergedError: a loss is not a finite number; the update that gave it is not saved.
+      DivergedError: three updates in a row had no finite loss and gradient.
+      StorageError: a checkpoint or the log cannot be written.
     """
-    done = int(state.step)
-    taken = Counter(itertools.islice(schedule, done))
+    step = int(state.step)
+    taken = Counter(itertools.islice(schedule, step))
     pending: tuple[int, str, Mapping[str, jax.Array]] | None = None  # metrics are read one update late
-    window = _Window(log, log_every, list(steps))
-    with Interrupt() as interrupt, _progress(done, total_steps) as bar:
-        for step, task in zip(range(done + 1, total_steps + 1), schedule, strict=False):
-            state, metrics = steps[task](state, batches[task][taken[task]])
-            taken[task] += 1
+    window = _Window(counters, log, every.log)
+    saved_at = time.monotonic()
+
+    with _progress(step, every.total) as bar:
+
+        def save() -> None:
+            nonlocal pending, saved_at
             if pending:
-                bar.set_postfix_str(window.add(*pending), refresh=False)
-            pending = step, task, metrics
-            bar.update()
-            ends_epoch = step % steps_per_epoch == 0
-            if ends_epoch or step == total_steps:
                 window.add(*pending)
-                pending = None
-                scores, score = evaluate(state.params)
-                log({"step": step, "epoch": -(-step // steps_per_epoch), "dev": scores, "score": score})
-                bar.write(_epoch_line(step, steps_per_epoch, scores), file=sys.stderr)
-                save(state, score)
-            if interrupt.signal_name and step < total_steps:
+            pending, saved_at = None, time.monotonic()
+            checkpoints.save(state, dataclasses.asdict(counters))
+
+        def judge() -> None:
+            scores, score = evaluate(state.params)
+            log({"step": step, "epoch": -(-step // every.epoch), "dev": scores, "score": score})
+            bar.write(_epoch_line(step, every.epoch, scores), file=sys.stderr)
+            checkpoints.record_score(step, score)
+
+        try:
+            if every.evaluates(step) and not evaluated:
+                judge()
+            for task in itertools.islice(schedule, every.total - step):
+                interrupt.check()
+                checkpoints.check()
+                state, metrics = steps[task](state, batches[task][taken[task]])
+                taken[task] += 1
+                step += 1
                 if pending:
-                    window.add(*pending)
-                save(state, None)
-                raise Interrupted(
-                    f"{interrupt.signal_name} after {step} of {total_steps} updates; they are saved, and the same "
-                    "command goes on from there"
-                )
+                    bar.set_postfix_str(window.add(*pending), refresh=False)
+                pending = step, task, metrics
+                bar.update()
+                if every.evaluates(step):
+                    save()
+                    judge()
+                elif every.saves(step, time.monotonic() - saved_at):
+                    save()
+        except Interrupted:
+            save()
+            raise Interrupted(
+                f"{interrupt.signal_name} after {step} of {every.total} updates; they are saved, and the same "
+                "command goes on from there"
+            ) from None
     return state
 
 
 class _Window:
     """Mean loss of each task over the last updates, logged every so many."""
 
-    def __init__(self, log: Callable[[dict[str, Any]], None], every: int, tasks: list[str]):
-        self.log, self.every = log, every
-        self.losses: dict[str, list[float]] = {task: [] for task in tasks}
+    def __init__(self, counters: Counters, log: Callable[[dict[str, Any]], None], every: int):
+        self.counters, self.log, self.every = counters, log, every
         self.since = time.monotonic()
 
     def add(self, step: int, task: str, metrics: Mapping[str, jax.Array]) -> str:
         """Takes one update's metrics, which waits for that update; returns what the bar shows."""
         loss = float(metrics["loss"])
-        if not math.isfinite(loss):
-            raise DivergedError(f"the loss of {task} is {loss} at update {step}; a smaller --lr may help")
-        self.losses[task].append(loss)
-        means = {name: float(np.mean(losses)) for name, losses in self.losses.items() if losses}
+        if metrics["applied"]:
+            self.counters.in_a_row = 0
+            self.counters.losses.setdefault(task, []).append(loss)
+        else:
+            self._skip(step, task, loss)
+        means = {name: float(np.mean(losses)) for name, losses in self.counters.losses.items()}
         text = "  ".join(f"{name} {mean:.3f}" for name, mean in means.items())
         if step % self.every == 0:
             now = time.monotonic()
             self.log({"step": step, "loss": means, "seconds": round(now - self.since, 3)})
             if not sys.stderr.isatty():
                 print(f"step {step}  loss {text}", file=sys.stderr, flush=True)
-            self.losses, self.since = {name: [] for name in self.losses}, now
+            self.counters.losses, self.since = {}, now
         return text
+
+    def _skip(self, step: int, task: str, loss: float) -> None:
+        counters = self.counters
+        counters.in_a_row += 1
+        counters.skipped[task] = counters.skipped.get(task, 0) + 1
+        what = f"the gradient of {task} is not finite" if math.isfinite(loss) else f"the loss of {task} is {loss}"
+        self.log({"step": step, "skipped": task, "why": what, "in_all": counters.skipped})
+        tqdm.write(f"step {step}  {what}: update skipped", file=sys.stderr)
+        if counters.in_a_row == MAX_SKIPPED:
+            raise DivergedError(f"{what} at update {step}, the third in a row to be skipped; a smaller --lr may help")
 
 
 def _progress(done: int, total: int) -> tqdm:

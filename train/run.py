@@ -16,13 +16,15 @@ from bert_jax.heads import Params, init_params
 from bert_jax.tasks import Split, Task
 from bert_jax.tokenizer import EncodedExamples, encode_examples
 from eval.evaluate import evaluate
+from train import log
 from train.checkpoint import Checkpoints
 from train.describe import print_outcome, print_plan
 from train.inputs import Inputs
-from train.loop import fit
+from train.interrupt import Interrupt
+from train.loop import Counters, Evaluate, Intervals, fit
 from train.optim import make_optimizer
 from train.parallel import Parallel
-from train.rundir import append_log, keep_log_until, model_config, start_run
+from train.rundir import RunDir, model_config
 from train.schedulers import SCHEDULERS
 from train.step import TrainState, init_state, make_predict_step, make_train_step, trained_parts
 
@@ -69,22 +71,25 @@ def plan_run(inputs: Inputs, shares: int) -> Plan:
     )
 
 
-def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan) -> Callable[[Params], Any]:
+def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan, check: Callable[[], None]) -> Evaluate:
     """A function from parameters to the dev scores by task, and the one score that picks the best checkpoint.
 
     That is the mean of the metrics of the tasks that are trained: an untrained head says nothing about a checkpoint.
+
+    Args:
+      check: called before each batch; raises to stop.
     """
     predict = {task: parallel.compile_predict_step(make_predict_step(model, task)) for task in plan.dev}
 
     def evaluate_dev(params: Params) -> tuple[dict[str, Any], float]:
-        scores = evaluate({task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}, plan.dev)
+        scores = evaluate({task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}, plan.dev, check)
         trained = [values[task.metric] for task, values in scores.items() if task.name in plan.batches]
         return {task.name: values for task, values in scores.items()}, float(np.mean(trained))
 
     return evaluate_dev
 
 
-def train(inputs: Inputs) -> TrainState:
+def train(inputs: Inputs, run: RunDir, interrupt: Interrupt) -> TrainState:
     """Starts a run or goes on with it, to its end or to `max_steps`; prints the plan first and the dev table last."""
     config = inputs.config
     assert config.lr is not None
@@ -97,32 +102,31 @@ def train(inputs: Inputs) -> TrainState:
     params = jax.tree.map(jax.numpy.asarray, params)
     state = init_state(params, tx, {part for parts in trained.values() for part in parts})
 
-    run = start_run(config, inputs.bert, inputs.tokenizer, inputs.hashes)
-    checkpoints = Checkpoints(run.checkpoints)
-    latest = checkpoints.latest_step()
-    if latest is not None:
-        state = checkpoints.restore(latest, like=state)
-    keep_log_until(run, int(state.step))
-    total = min(config.max_steps or len(plan.schedule), len(plan.schedule))
-    print_plan(inputs, plan, str(parallel), state, total)
-
-    steps = {
-        task.name: parallel.compile_train_step(make_train_step(model, task, tx, trained[task], config.seed))
-        for task in inputs.tables
-    }
-    started, done = time.monotonic(), int(state.step)
+    checkpoints = Checkpoints(run.checkpoints, run.fingerprint)
     try:
+        restored = checkpoints.restore_latest(like=state)
+        state, counters, evaluated = restored or (state, {}, False)
+        log.keep_until(run.metrics, int(state.step), evaluated)
+        total = min(config.max_steps or len(plan.schedule), len(plan.schedule))
+        print_plan(inputs, plan, str(parallel), state, total)
+
+        steps = {
+            task.name: parallel.compile_train_step(make_train_step(model, task, tx, trained[task], config.seed))
+            for task in inputs.tables
+        }
+        started, done = time.monotonic(), int(state.step)
         state = fit(
             state,
+            Counters(**counters),
             iter(plan.schedule),
             steps,
             plan.batches,
-            steps_per_epoch=plan.steps_per_epoch,
-            total_steps=total,
-            evaluate=dev_evaluation(model, parallel, plan),
-            save=checkpoints.save,
-            log=lambda entry: append_log(run, entry),
-            log_every=config.log_every,
+            Intervals(plan.steps_per_epoch, total, config.log_every, config.save_every, config.save_minutes),
+            evaluated=evaluated,
+            evaluate=dev_evaluation(model, parallel, plan, interrupt.check),
+            checkpoints=checkpoints,
+            log=lambda entry: log.append(run.metrics, entry),
+            interrupt=interrupt,
         )
     finally:
         checkpoints.close()

@@ -1,27 +1,36 @@
 """The folder of a run: what it was asked for, its vocabulary, its log and its checkpoints.
 
-config.json  tokenizer/  metrics.jsonl  checkpoints/
+config.json  tokenizer/  metrics.jsonl  checkpoints/  lock
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
-import math
 import platform
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bert_jax.config import BertConfig, ModelConfig
 from bert_jax.errors import InputError, StorageError, WeightsError
 from bert_jax.tokenizer import Tokenizer, read_tokenizer
-from train.config import MAY_CHANGE, TrainConfig
+from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
+from train.lock import locked
+from train.manifest import write_atomically
+
+RUNS = Path("runs")  # the only folder, beside that of the run itself, that is made if it is not there
 
 
 @dataclasses.dataclass(frozen=True)
 class RunDir:
-    """Paths inside a run's folder."""
+    """Paths inside a run's folder, and the fingerprint of the run: its settings, tables, vocabulary and weights."""
 
     path: Path
+    fingerprint: str
 
     @property
     def config(self) -> Path:
@@ -53,34 +62,78 @@ def model_config(config: TrainConfig, bert: BertConfig) -> ModelConfig:
     )
 
 
-def start_run(config: TrainConfig, bert: BertConfig, tokenizer: Tokenizer, files: dict[str, str]) -> RunDir:
-    """Makes the folder of a run, or goes on in it if it is the same run.
+@contextlib.contextmanager
+def start_run(
+    config: TrainConfig, bert: BertConfig, tokenizer: Tokenizer, files: dict[str, str], room: int
+) -> Iterator[RunDir]:
+    """Makes the folder of a run, or goes on in it if it is the same run, and holds it against other processes.
 
     Args:
-      files: SHA-256 of each table and of the vocabulary, by name.
+      files: SHA-256 of each table, of the vocabulary and of the weights, by name.
+      room: bytes that its checkpoints will take.
 
     Raises:
-      WeightsError: the folder holds a run of other settings or other tables.
-      StorageError: the folder cannot be made or written.
+      InputError: the folder holds something else.
+      WeightsError: the folder holds a run of other settings, tables or weights.
+      StorageError: the folder cannot be made or written, or the disk is too small.
+      InUseError: another process works in it.
     """
     assert config.run_dir is not None
-    run = RunDir(config.run_dir)
     record = {"config": _plain(config), "bert": _plain(bert), "files": files, "versions": _versions()}
-    if run.config.exists():
-        before = _read_record(run)
-        changes = _changes(before["config"], record["config"])
-        changes += _changes(before["bert"], record["bert"]) + _changes(before["files"], files)
-        if changes:
-            raise WeightsError(
-                f"{run.path} holds a run with other settings: {', '.join(changes)}; name another --run_dir"
-            )
+    run = RunDir(config.run_dir, _fingerprint(record))
+    _check_folder(run)
+    _check_room(run, room)
     try:
-        run.tokenizer.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(run.tokenizer)
-        run.config.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{run.path} cannot be written: {error.strerror}") from None
-    return run
+        raise StorageError(f"{run.path} cannot be made: {error.strerror}") from None
+    with locked(run.path / "lock"):
+        if run.config.exists():
+            _check_same_run(run, record)
+        try:
+            run.tokenizer.mkdir(exist_ok=True)
+            tokenizer.save(run.tokenizer)
+            write_atomically(run.config, json.dumps(record, indent=2) + "\n")
+        except OSError as error:
+            raise StorageError(f"{run.path} cannot be written: {error.strerror}") from None
+        yield run
+
+
+def _check_folder(run: RunDir) -> None:
+    """Nothing is written where a run cannot or should not be; a folder that was never there may be made."""
+    path = run.path
+    if path.is_symlink() and not path.exists():
+        raise StorageError(f"{path} is a link to {path.readlink()}, which does not exist")
+    if path.exists() and not path.is_dir():
+        raise StorageError(f"{path} is a file, but a run needs a folder")
+    if not path.parent.is_dir() and path.parent != RUNS:
+        raise StorageError(f"{path} cannot be made: there is no folder {path.parent}")
+    try:
+        others = sorted(inner.name for inner in path.iterdir()) if path.exists() else []
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+    if others and not run.config.exists() and not (path / "lock").exists():
+        raise InputError(f"{path} holds {others[0]} and is no run; name a folder that is new or empty")
+
+
+def _check_same_run(run: RunDir, record: dict[str, Any]) -> None:
+    before = _read_record(run)
+    changes = [change for part in ("config", "bert", "files") for change in _changes(before[part], record[part])]
+    if changes:
+        raise WeightsError(f"{run.path} holds a run with other settings: {', '.join(changes)}; name another --run_dir")
+    newer = _changes(before["versions"], record["versions"])
+    if newer:
+        print(f"note: this run was begun with other versions ({', '.join(newer)})", file=sys.stderr)
+
+
+def _check_room(run: RunDir, needed: int) -> None:
+    """The disk has room for what the run will have written, less what it has written already."""
+    place = next(path for path in (run.path.absolute(), *run.path.absolute().parents) if path.exists())
+    there = sum(path.stat().st_size for path in run.checkpoints.rglob("*") if path.is_file())
+    free = shutil.disk_usage(place).free
+    if free < needed - there:
+        gigabytes = f"{(needed - there) / 1e9:.2f} GB for its checkpoints, but {place} has {free / 1e9:.2f} GB free"
+        raise StorageError(f"the run needs {gigabytes}")
 
 
 def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
@@ -88,11 +141,13 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
 
     Raises:
       InputError: the folder is no run.
+      WeightsError: it is one, but damaged or of another version.
     """
-    run = RunDir(path)
+    run = RunDir(path, "")
     if not run.config.exists():
         raise InputError(f"--run_dir={path} is no run: there is no {run.config}")
     record = _read_record(run)
+    run = RunDir(path, _fingerprint(record))
     paths = {"data_dir", "vocab", "run_dir"}
     try:
         settings = record["config"].items()
@@ -104,64 +159,15 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
     return run, config, model, read_tokenizer(run.tokenizer, bert.vocab_size)
 
 
-def keep_log_until(run: RunDir, step: int) -> None:
-    """Drops the lines of the log that a resumed run is going to write again."""
-    if run.metrics.exists():
-        kept = [line for line, entry in _log_lines(run) if entry["step"] <= step]
-        run.metrics.write_text("".join(kept), encoding="utf-8")
-
-
-def append_log(run: RunDir, entry: dict[str, Any]) -> None:
-    """Adds one line; NaN becomes null, as JSON has no word for it."""
-    try:
-        with run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_without_nan(entry)) + "\n")
-    except OSError as error:
-        raise StorageError(f"{run.metrics} cannot be written: {error.strerror}") from None
-
-
-def _log_lines(run: RunDir) -> list[tuple[str, dict[str, Any]]]:
-    """Each whole line of the log, and what it says; a last line that was cut off does not count."""
-    lines = run.metrics.read_text(encoding="utf-8").splitlines(keepends=True) if run.metrics.exists() else []
-    try:
-        return [(line, json.loads(line)) for line in lines if line.endswith("\n")]
-    except ValueError as error:
-        raise WeightsError(f"{run.metrics} is not the log of a run: {error}") from None
-
-
-def best_entry(run: RunDir) -> dict[str, Any] | None:
-    """The line of the log with the best dev score, the last one where no score is defined; null becomes NaN again.
-
-    None if the run has not been evaluated yet.
-    """
-    entries = [entry for _, entry in _log_lines(run) if "dev" in entry]
-    if not entries:
-        return None
-    best = max(entries, key=lambda entry: (-2 if entry["score"] is None else entry["score"], entry["step"]))
-    return _with_nan(best)
-
-
-def _with_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_nan(inner) for key, inner in value.items()}
-    return float("nan") if value is None else value
-
-
 def _versions() -> dict[str, str]:
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _read_record(run: RunDir) -> dict[str, Any]:
     try:
         record = json.loads(run.config.read_text(encoding="utf-8"))
-        return {key: record[key] for key in ("config", "bert", "files")}
+        return {key: record[key] for key in ("config", "bert", "files", "versions")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{run.config} is not the record of a run: {error!r}") from None
 
@@ -172,4 +178,12 @@ def _plain(config: Any) -> dict[str, Any]:
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    return [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names if name not in MAY_CHANGE]
+    harmless = MAY_CHANGE | SAME_CONTENT
+    return [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names if name not in harmless]
+
+
+def _fingerprint(record: dict[str, Any]) -> str:
+    """SHA-256 of all that makes a run this run."""
+    config = {name: value for name, value in record["config"].items() if name not in MAY_CHANGE | SAME_CONTENT}
+    content = json.dumps([config, record["bert"], record["files"]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -16,6 +16,8 @@ from bert_jax.packing import PackedBatch
 from bert_jax.tasks import Task
 from train.losses import LOSSES
 
+LARGEST = 1e18  # of a gradient: Adam squares it, and 1e36 is still a float32
+
 TrainStep = Callable[..., tuple["TrainState", dict[str, Array]]]
 PredictStep = Callable[[Params, PackedBatch], Array]
 
@@ -54,6 +56,9 @@ def make_train_step(
     The loss is sum(weights * loss) / sum(weights) over the whole batch. With an `axis_name` the batch is one device's
     share of it, and the sums go over all devices before the division. Each device differentiates its own share and the
     gradients are added afterwards; differentiating through the sum over devices would count it twice.
+
+    An update whose loss or gradient is not finite is skipped: only the step is counted, and "applied" is False. So no
+    state ever holds a value that is not finite.
     """
 
     def train_step(state: TrainState, batch: PackedBatch, axis_name: str | None = None):
@@ -70,13 +75,25 @@ def make_train_step(
 
         moving = {part: state.params[part] for part in trained}
         loss, gradients = all_devices(jax.value_and_grad(share_of_loss)(moving))
+        applied = is_usable(loss, gradients)
+
+        def if_applied(new, old):
+            return jax.tree.map(lambda a, b: jnp.where(applied, a, b), new, old)
+
         params, opt_state = dict(state.params), dict(state.opt_state)
         for part in trained:
-            updates, opt_state[part] = tx.update(gradients[part], opt_state[part], params[part])
-            params[part] = optax.apply_updates(params[part], updates)  # type: ignore[assignment]
-        return TrainState(state.step + 1, params, opt_state), {"loss": loss}
+            updates, moments = tx.update(gradients[part], opt_state[part], params[part])
+            params[part] = if_applied(optax.apply_updates(params[part], updates), params[part])
+            opt_state[part] = if_applied(moments, opt_state[part])
+        return TrainState(state.step + 1, params, opt_state), {"loss": loss, "applied": applied}
 
     return train_step
+
+
+def is_usable(loss: Array, gradients: Any) -> Array:
+    """Whether a loss and all gradients are finite, and small enough for Adam: [] bool."""
+    small = [jnp.all(jnp.abs(leaf) < LARGEST) for leaf in jax.tree.leaves(gradients)]  # NaN is not
+    return jnp.all(jnp.stack([jnp.isfinite(loss), *small]))
 
 
 def make_predict_step(model: ModelConfig, task: Task) -> PredictStep:

@@ -1,0 +1,66 @@
+"""The log of a run: one JSON object a line, of losses and of dev scores."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from bert_jax.errors import StorageError, WeightsError
+from train.manifest import write_atomically
+
+
+def keep_until(path: Path, step: int, evaluated: bool) -> None:
+    """Drops the lines of the log that a resumed run is going to write again.
+
+    Args:
+      evaluated: whether the dev scores after this very step stay.
+    """
+    if path.exists():
+        lines = _lines(path)
+        kept = [line for line, entry in lines if entry["step"] <= step - (not evaluated and "dev" in entry)]
+        write_atomically(path, "".join(kept))
+
+
+def append(path: Path, entry: dict[str, Any]) -> None:
+    """Adds one line; NaN becomes null, as JSON has no word for it."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_without_nan(entry)) + "\n")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Each whole line of the log, and what it says; a last line that was cut off does not count."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    try:
+        found = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not the log of a run: {error}") from None
+    if not all(isinstance(entry, dict) and isinstance(entry.get("step"), int) for _, entry in found):
+        raise WeightsError(f"{path} is not the log of a run: there is a line without a step")
+    return found
+
+
+def best_entry(path: Path) -> dict[str, Any] | None:
+    """The line of the log with the best dev score, the last one where no score is defined; null becomes NaN again.
+
+    None if the run has not been evaluated yet.
+    """
+    entries = [entry for _, entry in _lines(path) if "dev" in entry]
+    if not entries:
+        return None
+    best = max(entries, key=lambda entry: (-2 if entry["score"] is None else entry["score"], entry["step"]))
+    return _with_nan(best)
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nan(inner) for key, inner in value.items()}
+    return float("nan") if value is None else value
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

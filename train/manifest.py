@@ -1,0 +1,136 @@
+"""The manifest of a checkpoint: what it holds, and the SHA-256 of every file of it.
+
+Arrays that were written correctly can rot on the disk, and a flipped bit restores without an error. So nothing is
+restored before its files have been compared with the manifest, and a folder without one is damaged.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+
+NAME = "manifest.json"
+
+
+class Damaged(Exception):
+    """A checkpoint is not what was written; the message says in what."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint holds.
+
+    run: fingerprint of the run that wrote it: its settings, tables and weights.
+    step: updates done.
+    leaves: of each array, by path, its type and shape, such as "float32[2, 3]".
+    files: SHA-256 of each file, by path inside the folder.
+    evaluated: whether the dev tables have been scored after this update, and `score` says how well; None is undefined.
+    """
+
+    run: str
+    step: int
+    leaves: dict[str, str]
+    files: dict[str, str]
+    evaluated: bool = False
+    score: float | None = None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Puts a manifest in place of the one that is there, at once and for good, so that none is ever half written.
+
+    It carries a SHA-256 of its own, since a score with a flipped digit is still a score.
+    """
+    write_atomically(folder / NAME, _render(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a checkpoint.
+
+    Raises:
+      Damaged: there is none, or it is not what was written.
+    """
+    try:
+        text = (folder / NAME).read_text(encoding="utf-8")
+        manifest = Manifest(**json.loads(text)["manifest"])
+        if text != _render(manifest):
+            raise Damaged(f"{NAME} has changed since it was written")
+        return manifest
+    except FileNotFoundError:
+        raise Damaged(f"there is no {NAME}") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise Damaged(f"{NAME} is not readable") from None
+
+
+def verify(folder: Path) -> Manifest:
+    """The manifest of a checkpoint, after every file has been compared with it.
+
+    Raises:
+      Damaged: a file is missing, changed, or none of the checkpoint's.
+    """
+    manifest = read_manifest(folder)
+    found = hash_files(folder)
+    for name in sorted({*found, *manifest.files}):
+        if name not in found:
+            raise Damaged(f"{name} is missing")
+        if name not in manifest.files:
+            raise Damaged(f"{name} is not part of it")
+        if found[name] != manifest.files[name]:
+            raise Damaged(f"{name} has changed since it was written")
+    return manifest
+
+
+def hash_files(folder: Path, sync: bool = False) -> dict[str, str]:
+    """SHA-256 of each file below a folder but the manifest, several at a time.
+
+    Args:
+      sync: whether to wait until each is on the disk, not only in its cache.
+
+    Raises:
+      Damaged: one cannot be read, or is a link or a device: something outside the folder.
+    """
+
+    def digest(path: Path) -> str:
+        if path.is_symlink() or not path.is_file():
+            raise Damaged(f"{path.relative_to(folder)} is no plain file")
+        with path.open("rb") as file:
+            if sync:
+                os.fsync(file.fileno())
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
+    paths = [path for path in paths if path != folder / NAME]
+    if sync:
+        for inner in [path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()]:
+            sync_folder(inner)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return {
+            str(path.relative_to(folder)): found for path, found in zip(paths, pool.map(digest, paths), strict=True)
+        }
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file so that whoever reads it, even after a power cut, finds all of the new text or all of the old."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _render(manifest: Manifest) -> str:
+    content = dataclasses.asdict(manifest)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"manifest": content, "sha256": digest}, indent=1) + "\n"
