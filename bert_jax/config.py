@@ -1,16 +1,19 @@
 """What a model is: the encoder's dimensions, and how sentences are read off it."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Literal
 
 from bert_jax.errors import InputError, WeightsError
+from bert_jax.files import quote, read_json
 
 Pooling = Literal["cls", "mean"]
 PairEncoding = Literal["separate", "joint"]
 SimilarityHead = Literal["linear", "cosine"]
 Dtype = Literal["float32", "bfloat16"]
+
+MOST_LAYERS = 128
+LARGEST_SIZE = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,16 @@ class BertConfig:
     initializer_range: float = 0.02
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, whole = getattr(self, field.name), isinstance(field.default, int)
+            said = f"{field.name} is {quote(value)}"
+            largest = MOST_LAYERS if field.name == "num_hidden_layers" else LARGEST_SIZE
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise WeightsError(f"{said}, not a {'whole ' if whole else ''}number")
+            if whole and not 1 <= value <= largest:
+                raise WeightsError(f"{said}, outside 1 to {largest:,}")
+            if not whole and not 0 <= value < 1:
+                raise WeightsError(f"{said}, outside 0 to 1")
         if self.hidden_size % self.num_attention_heads:
             raise WeightsError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
@@ -80,32 +93,23 @@ SIZES = {
 def read_bert_config(path: Path) -> BertConfig:
     """Reads a Hugging Face `config.json`.
 
+    Keys that it lacks have BERT's own values, as Hugging Face leaves them out.
+
     Raises:
       WeightsError: the file is missing, is no JSON object, or describes another model than an absolute-position,
         GELU BERT.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except FileNotFoundError:
         raise WeightsError(f"{path} does not exist; a model folder holds config.json") from None
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} is not readable JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise WeightsError(f"{path} holds {type(values).__name__}, not a JSON object")
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from None
     for key, wanted in (("model_type", "bert"), ("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
         if values.get(key, wanted) != wanted:
-            raise WeightsError(f"{path}: {key} is {values[key]!r}; only {wanted!r} is supported")
-    arguments = {}
-    for field in dataclasses.fields(BertConfig):
-        if field.name not in values:
-            continue
-        value = values[field.name]
-        whole = isinstance(field.default, int)
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            raise WeightsError(f"{path}: {field.name} is {value!r}, not {'an integer' if whole else 'a number'}")
-        if value < (1 if whole else 0):
-            raise WeightsError(f"{path}: {field.name} is {value!r}, which is too small")
-        if field.name.endswith("_prob") and value >= 1:
-            raise WeightsError(f"{path}: {field.name} is {value!r}, but a probability of dropout lies in [0, 1)")
-        arguments[field.name] = value
-    return BertConfig(**arguments)
+            raise WeightsError(f"{path}: {key} is {quote(values[key])}; only {wanted!r} is supported")
+    names = [field.name for field in dataclasses.fields(BertConfig)]
+    try:
+        return BertConfig(**{name: values[name] for name in names if name in values})
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None

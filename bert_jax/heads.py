@@ -89,14 +89,20 @@ def has_parameters(model: ModelConfig, task: Task) -> bool:
 
 def used_parts(model: ModelConfig, task: Task) -> tuple[str, ...]:
     """The parts of the parameters that a task's logits depend on."""
+    if task.kind == "mlm":
+        return ("bert", task.name)
     pooler = ("pooler",) if model.pooling == "cls" else ()
     return ("bert", *pooler, *((task.name,) if has_parameters(model, task) else ()))
 
 
+def encode(model: ModelConfig, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None) -> Array:
+    """The encoder's last hidden state: [rows, length, hidden]."""
+    return Encoder(model.bert, model.dtype).apply({"params": params["bert"]}, batch, noise)  # type: ignore[return-value]
+
+
 def embed(model: ModelConfig, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None) -> Array:
     """The pooled embedding of every text: [examples, texts, hidden]."""
-    hidden = Encoder(model.bert, model.dtype).apply({"params": params["bert"]}, batch, noise)
-    assert isinstance(hidden, Array)
+    hidden = encode(model, params, batch, noise)
     first_token = jnp.asarray(batch.first_token)
     if model.pooling == "mean":
         return mean_hidden(hidden, jnp.asarray(batch.segment_ids), first_token)
@@ -109,8 +115,15 @@ def predict_logits(
 ) -> Array:
     """A task's raw outputs: [examples, classes] for a classification, else [examples].
 
-    A paraphrase's output is the logit of "is a paraphrase"; a similarity's is the score itself, unclipped.
+    A paraphrase's output is the logit of "is a paraphrase"; a similarity's is the score itself, unclipped. Masked LM
+    has logits of the masked tokens alone, [masked, vocabulary]: no others are scored.
     """
+    if task.kind == "mlm":
+        hidden = encode(model, params, batch, noise)
+        chosen = hidden.reshape(-1, hidden.shape[-1])[batch.masked]
+        words = params["bert"]["embeddings"]["word"]["embedding"]
+        head = MaskedLmHead(model.bert, model.dtype)
+        return head.apply({"params": params[task.name]}, chosen, words)  # type: ignore[return-value]
     pooled = embed(model, params, batch, noise)
     pooled = dropout(pooled, model.head_dropout, noise, HEAD_SITE, None if noise is None else noise.text)
     if not has_parameters(model, task):
@@ -121,11 +134,11 @@ def predict_logits(
     return logits if task.kind == "classification" else logits[:, 0]
 
 
-def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int, given: Params | None = None) -> Params:
+def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int | None, given: Params | None = None) -> Params:
     """Random parameters for the parts that the tasks use, as BERT starts: normal weights, scales 1, biases 0.
 
     Parts that are `given` stand in place of random ones. The random values of an array depend on the seed and its name
-    alone; they are drawn by NumPy, which has nothing to compile.
+    alone; they are drawn by NumPy, which has nothing to compile. Without a seed they stay shapes and types.
     """
     bert = model.bert
     one = np.zeros((1, 1), np.int32)
@@ -136,18 +149,24 @@ def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int, given: Par
             name = "/".join([part, *(key.key for key in path)])
             if name.endswith(("/scale", "/bias")):
                 return np.full(leaf.shape, 1.0 if name.endswith("/scale") else 0.0, np.float32)
+            assert seed is not None
             rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(name.encode())])))
             return bert.initializer_range * rng.standard_normal(leaf.shape, np.float32)
 
         if given and part in given:
             return given[part]
-        return jax.tree.map_with_path(draw, jax.eval_shape(module.init, jax.random.key(0), *inputs)["params"])
+        shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)["params"]
+        return shapes if seed is None else jax.tree.map_with_path(draw, shapes)
 
+    parts = {part for task in tasks for part in used_parts(model, task)}
     params: Params = {"bert": start("bert", Encoder(bert), batch)}
-    if model.pooling == "cls":
+    if "pooler" in parts:
         params["pooler"] = start("pooler", Pooler(bert), np.zeros((1, bert.hidden_size)))
     for task in tasks:
-        if has_parameters(model, task):
+        if task.kind == "mlm":
+            words = jax.ShapeDtypeStruct((bert.vocab_size, bert.hidden_size), np.float32)
+            params[task.name] = start(task.name, MaskedLmHead(bert), np.zeros((1, bert.hidden_size)), words)
+        elif has_parameters(model, task):
             texts = 2 if task.is_pair and model.pair_encoding == "separate" else 1
             head = LinearHead(_outputs(task))
             params[task.name] = start(task.name, head, np.zeros((1, texts, bert.hidden_size)))

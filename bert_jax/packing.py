@@ -21,8 +21,9 @@ class PackedBatch(struct.PyTreeNode):
     token_ids, segment_ids, position_ids, token_type_ids: [rows, length] int32. Segment 0 is padding; segment
       1 + example * texts + text is that text, in whatever row it lies. Positions count from 0 in each text.
     first_token: [examples, texts] int32, index into the flattened rows of each text's [CLS].
-    labels, weights: [examples] float32.
+    labels, weights: [examples] float32; where there are masked tokens, [masked].
     example_ids: [examples] int32, the example's row in its table: what dropout is keyed by.
+    masked: [masked] int32, index into the flattened rows of each masked token; None where nothing is masked.
     """
 
     token_ids: np.ndarray | Array
@@ -33,6 +34,7 @@ class PackedBatch(struct.PyTreeNode):
     labels: np.ndarray | Array
     weights: np.ndarray | Array
     example_ids: np.ndarray | Array
+    masked: np.ndarray | Array | None = None
 
 
 class BatchShape(NamedTuple):

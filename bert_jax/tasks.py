@@ -5,11 +5,11 @@ from typing import Literal
 
 from bert_jax.errors import InputError
 
-Kind = Literal["classification", "paraphrase", "similarity"]
+Kind = Literal["classification", "paraphrase", "similarity", "mlm"]
 Split = Literal["train", "dev", "test"]
 
 # The number that stands for a task's quality: in the mean that picks the best checkpoint, and in tables.
-METRIC = {"classification": "accuracy", "paraphrase": "accuracy", "similarity": "pearson"}
+METRIC = {"classification": "accuracy", "paraphrase": "accuracy", "similarity": "pearson", "mlm": "accuracy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,9 @@ TASKS = {
         Task("sts", "similarity", _files("sts"), PAIR, "similarity", max_label=5),
     )
 }
+
+# Masked LM reads texts of other tasks' tables and has no files of its own, so it cannot be named among them.
+MASKED_LM = Task("mlm", "mlm", files={}, text_columns=("text",), label_column="", max_label=0)
 
 
 def find_tasks(names: str) -> tuple[Task, ...]:

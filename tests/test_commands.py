@@ -84,6 +84,12 @@ def test_weights_that_do_not_fit_are_answered_with_code_3(tmp_path):
     assert_one_sentence(command("train.main", "--init=nowhere"), 3, "--init=nowhere")
 
 
+def test_debug_shows_the_traceback_before_the_sentence():
+    done = command("train.main", "--epochs=0", "--debug")
+    assert done.returncode == 2 and done.stderr.startswith("Traceback") and "in resolve" in done.stderr
+    assert done.stderr.splitlines()[-1] == "error: --epochs=0, but it must be at least 1"
+
+
 def test_help_says_what_a_run_does_and_every_flag():
     done = command("train.main", "--help")
     assert done.returncode == 0 and done.stderr == ""

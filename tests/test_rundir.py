@@ -22,8 +22,8 @@ BERT = BertConfig(vocab_size=len(TOKENIZER.vocab))
 FILES = {"a.csv": "1", "vocab.txt": "2"}
 
 
-def begin(path: Path, files: dict[str, str] = FILES, room: int = 0, **settings) -> str:
-    with start_run(resolve(TrainConfig(run_dir=path, **settings)), BERT, TOKENIZER, files, room) as run:
+def begin(path: Path, files: dict[str, str] = FILES, checkpoint_bytes: int = 0, **settings) -> str:
+    with start_run(resolve(TrainConfig(run_dir=path, **settings)), BERT, TOKENIZER, files, checkpoint_bytes) as run:
         return run.fingerprint
 
 
@@ -81,14 +81,14 @@ def test_a_run_needs_a_folder_that_it_can_have(tmp_path):
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_written(tmp_path):
     with pytest.raises(StorageError, match=r"the run needs 10000\.00 GB for its checkpoints, but .* GB free"):
-        begin(tmp_path / "run", room=10**13)
+        begin(tmp_path / "run", checkpoint_bytes=10**13 // 4)
     assert not (tmp_path / "run").exists()
     free = shutil.disk_usage(tmp_path).free
     begin(tmp_path / "run")
     (tmp_path / "run" / "checkpoints").mkdir()
     with (tmp_path / "run" / "checkpoints" / "x").open("wb") as file:
         file.truncate(10**12)  # what is there already need not fit again
-    begin(tmp_path / "run", room=10**12 + free // 2)
+    begin(tmp_path / "run", checkpoint_bytes=(10**12 + free // 2) // 4)
 
 
 def hold(path: Path, held, release) -> None:

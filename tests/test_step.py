@@ -21,7 +21,7 @@ SGD = optax.sgd(1.0)
 
 def gradient_and_loss(model, task, batch, seed=3):
     """One SGD update of rate 1: the loss, and what was subtracted from the parameters."""
-    params = lively_params(model)
+    params = lively_params(model, (task,))
     trained = trained_parts(model, task, heads_only=False)
     state, metrics = jax.jit(make_train_step(model, task, SGD, trained, seed))(init_state(params, SGD, trained), batch)
     return jax.tree.map(lambda a, b: np.asarray(a - b), params, state.params), float(metrics["loss"])

@@ -1,6 +1,7 @@
 """Reading tables: what is accepted, what is skipped, and what is an error with its line."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -71,12 +72,21 @@ WRONG = {
     "label not whole": (HEADER + "0\ta\tgood\t2.5\n", ":2: sentiment is 2.5, not a whole number"),
     "label too large": (HEADER + "0\ta\tgood\t5\n", ":2: sentiment is 5, outside 0 to 4"),
     "label negative": (HEADER + "0\ta\tgood\t-1\n", ":2: sentiment is -1, outside 0 to 4"),
-    "label nan": (HEADER + "0\ta\tgood\tnan\n", ":2: sentiment is nan, outside 0 to 4"),
-    "label infinite": (HEADER + "0\ta\tgood\tinf\n", ":2: sentiment is inf, outside 0 to 4"),
+    "label nan": (HEADER + "0\ta\tgood\tnan\n", ":2: sentiment is 'nan', not a number"),
+    "label infinite": (HEADER + "0\ta\tgood\tinf\n", ":2: sentiment is 'inf', not a number"),
+    "label beyond floats": (HEADER + "0\ta\tgood\t1e999\n", ":2: sentiment is 1e999, outside 0 to 4"),
+    "label cut off after its point": (HEADER + "0\ta\tgood\t3.", ":2: sentiment is '3.', not a number"),
+    "label with an underscore": (HEADER + "0\ta\tgood\t0_3\n", ":2: sentiment is '0_3', not a number"),
+    "label in other digits": (
+        HEADER + "0\ta\tgood\t\N{FULLWIDTH DIGIT THREE}\n",
+        ":2: sentiment is '\N{FULLWIDTH DIGIT THREE}', not a number",
+    ),
     "empty id": (HEADER + "0\t\tgood\t3\n", ":2: the id is empty"),
+    "id of spaces": (HEADER + "0\t \tgood\t3\n", ":2: the id is empty"),
     "id twice": (HEADER + "0\ta\tgood\t3\n1\tb\tbad\t1\n2\ta\tso\t2\n", ":4: id 'a' stands in line 2 already"),
     "nul": (HEADER + "0\ta\tgo\0od\t3\n", ":2: there is a NUL byte"),
     "utf-16": ((HEADER + "0\ta\tgood\t3\n").encode("utf-16"), ":1: is UTF-16"),
+    "utf-16 without its mark": ((HEADER + "0\ta\tcafé\t3\n").encode("utf-16-le"), ":1: there is a NUL byte"),
     "latin-1": ((HEADER + "0\ta\tgood\t3\n1\tb\tcafé\t2\n").encode("latin-1"), ":3: byte 0xe9 is not UTF-8"),
     "header only": (HEADER, ":1: the table has no labelled rows"),
     "empty": ("", ":1: there is no column 'id'; found nothing"),
@@ -102,8 +112,19 @@ def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         find_file(tmp_path / "none", SST, "train")
     (tmp_path / "sts-train.csv").mkdir()
-    with pytest.raises(InputError, match="is a folder, not a table"):
+    with pytest.raises(InputError, match=r"sts-train\.csv:1: cannot be read: it is a folder"):
         read_table(find_file(tmp_path, STS, "train"), STS, labelled=True)
+    with pytest.raises(InputError, match="is not a folder"):
+        find_file(Path("long" * 1000), SST, "train")
+
+
+def test_links_to_nowhere_and_pipes_are_errors(tmp_path):
+    (tmp_path / "ids-sst-train.csv").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"ids-sst-train\.csv:1: cannot be read: No such file"):
+        read_table(find_file(tmp_path, SST, "train"), SST, labelled=True)
+    os.mkfifo(tmp_path / "ids-sst-dev.csv")
+    with pytest.raises(InputError, match=r"ids-sst-dev\.csv:1: cannot be read: it is a pipe"):
+        read_table(find_file(tmp_path, SST, "dev"), SST, labelled=True)
 
 
 @pytest.mark.parametrize(("names", "message"), [("", "no task"), ("sst,foo", "'foo'"), ("sst, sst", "more than once")])

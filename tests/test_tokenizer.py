@@ -75,12 +75,23 @@ def test_a_tokenizer_is_read_back_as_it_was_saved(tmp_path):
         (WORDS, 99, "has 16 tokens, but the embedding table has 99 rows"),
         (WORDS[1:], None, r"lacks \[PAD\]"),
         ([*WORDS, "film"], None, "token 'film' stands twice"),
+        ([*WORDS, "long" * 10**6], None, "vocab.txt:17: a token of 4,000,000 characters"),
+        ([*WORDS, *map(str, range(10**6 * 2))], None, "it has .* bytes, more than 8,000,000"),
+        ([*WORDS, "\udcff"], None, "vocab.txt is no text"),
     ],
 )
 def test_a_vocabulary_that_does_not_fit_is_an_error(tmp_path, lines, size, message):
-    (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
     with pytest.raises(WeightsError, match=message):
         read_tokenizer(tmp_path, size)
+
+
+@pytest.mark.parametrize("setting", ['{"do_lower_case": "no"}', "[]", "{", "\udcff"])
+def test_a_case_setting_that_is_none_is_an_error(tmp_path, setting):
+    TOY.save(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(setting, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(WeightsError, match=r"tokenizer_config\.json: "):
+        read_tokenizer(tmp_path)
 
 
 def test_a_missing_vocabulary_is_an_error(tmp_path):

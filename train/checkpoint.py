@@ -40,7 +40,14 @@ class Checkpoints:
     def __init__(self, directory: Path, run: str):
         self.directory = directory.absolute()  # Orbax takes no other
         self.run = run
-        self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        # Floats hardly compress: without it a save takes a quarter of the time and 7 % more disk.
+        self._orbax = ocp.Checkpointer(
+            ocp.CompositeCheckpointHandler(
+                params=ocp.PyTreeCheckpointHandler(use_compression=False),
+                opt_state=ocp.PyTreeCheckpointHandler(use_compression=False),
+                counters=ocp.JsonCheckpointHandler(),
+            )
+        )
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
         self._writing: list[concurrent.futures.Future[None]] = []
 
@@ -169,8 +176,8 @@ class Checkpoints:
         folder = self.directory / f"{step}{UNFINISHED}"
         self._remove(folder)
         items = ocp.args.Composite(
-            params=ocp.args.StandardSave(params),
-            opt_state=ocp.args.StandardSave(opt_state),
+            params=ocp.args.PyTreeSave(params),
+            opt_state=ocp.args.PyTreeSave(opt_state),
             counters=ocp.args.JsonSave(counters),
         )
         self._orbax.save(folder, args=items)
@@ -217,7 +224,7 @@ class Checkpoints:
             ]
             more = f" and {len(diff) - 3} more" if len(diff) > 3 else ""
             raise WeightsError(f"{place} does not fit the model; {'; '.join(diff[:3])}{more}")
-        items = {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in like.items()}
+        items = {name: _restore_args(tree) for name, tree in like.items()}
         try:
             restored = self._orbax.restore(
                 self.directory / str(manifest.step), args=ocp.args.Composite(counters=ocp.args.JsonRestore(), **items)
@@ -258,7 +265,7 @@ def restore_params(
     """
     checkpoints = Checkpoints(directory, run)
     try:
-        return checkpoints.restore_params(which, like=init_params(model, tasks, seed=0))
+        return checkpoints.restore_params(which, like=init_params(model, tasks, seed=None))
     finally:
         checkpoints.close()
 
@@ -269,6 +276,8 @@ def describe_leaves(tree: Any) -> dict[str, str]:
     return {jax.tree_util.keystr(p, simple=True, separator="/"): f"{x.dtype}{list(x.shape)}" for p, x in found}
 
 
-def _abstract(tree: Any) -> Any:
+def _restore_args(tree: Any) -> ocp.args.PyTreeRestore:
+    """Onto one device, as arrays of JAX."""
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+    return ocp.args.PyTreeRestore(abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract))

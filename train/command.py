@@ -2,11 +2,13 @@
 
 import contextlib
 import errno
+import inspect
 import io
 import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -20,11 +22,18 @@ Config = TypeVar("Config")
 def run_command(
     config_class: type[Config], run: Callable[[Config], None], module: str, args: Sequence[str] | None = None
 ) -> None:
-    """Runs `python -m MODULE ARGS`, and exits with the code of the error if there is one."""
+    """Runs `python -m MODULE ARGS`, and exits with the code of the error if there is one.
+
+    `--debug` among the flags shows where in the program the error came up.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    flags = [flag for flag in given if flag != "--debug"]
     try:
-        run(parse_flags(config_class, module, args))
+        run(parse_flags(config_class, module, flags))
         sys.stdout.flush()  # here, where a full disk can still be reported
     except UserError as error:
+        if len(flags) < len(given):
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -53,9 +62,12 @@ def parse_flags(config_class: type[Config], module: str, args: Sequence[str] | N
       InputError: what is wrong with them, in one sentence.
     """
     said = io.StringIO()
+    description = f"{inspect.getdoc(config_class)}\n\nWith --debug, an error shows where in the program it came up."
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(config_class, prog=f"python -m {module}", args=args, use_underscores=True)
+            return tyro.cli(
+                config_class, prog=f"python -m {module}", description=description, args=args, use_underscores=True
+            )
     except SystemExit as stop:
         if not stop.code:
             raise

@@ -11,7 +11,7 @@ from bert_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Fine-tunes one BERT on several sentence tasks at once.
+    """Fine-tunes one BERT on several sentence tasks at once, or trains it as a masked LM on their texts.
 
     Without --data_dir it trains a tiny model on the embedded sample, in about a minute.
     """
@@ -30,14 +30,15 @@ class TrainConfig:
     Default: bert-tiny."""
     vocab: Path | None = None
     """Folder with the vocab.txt of a model that starts random. Default: the sample's."""
-    mode: Literal["finetune", "pretrain"] = "finetune"
-    """What is trained: everything, or the heads alone."""
+    mode: Literal["finetune", "pretrain", "mlm"] = "finetune"
+    """What is trained: everything, the heads alone, or a masked LM on the texts of the tasks' train tables."""
     epochs: int | None = None
-    """Passes over the data. Default: 3, or 6 for a model that starts random."""
+    """Passes over the data. Default: 3, or 6 for a model that starts random; for a masked LM 4, or 20."""
     batch_size: int = 32
     """Examples an update."""
     lr: float | None = None
-    """Learning rate. Default: 1e-5, or 1e-3 for a model that starts random or heads alone."""
+    """Learning rate. Default: 1e-5, or 1e-3 for a model that starts random or heads alone; for a masked LM 5e-5,
+    or 1e-3."""
     weight_decay: float = 0.0
     """AdamW's weight decay."""
     pair_encoding: PairEncoding = "separate"
@@ -85,6 +86,11 @@ class Default:
 PRETRAINED = Default(epochs=3, lr=1e-5, head_dropout=0.3)
 RANDOM = Default(epochs=6, lr=1e-3, head_dropout=0.1)
 HEADS_ONLY_LR = 1e-3
+# The paper's masked LM has 4 epochs at 1e-3, all weights moving; 5e-5 is usual for weights that are trained already.
+PRETRAINED_MLM = Default(epochs=4, lr=5e-5, head_dropout=0.0)
+RANDOM_MLM = Default(epochs=20, lr=1e-3, head_dropout=0.0)
+# A masked LM is one task on single texts; these say how tasks are mixed, and how texts and pairs of them are read off.
+NOT_OF_MLM = ("scheduler", "pair_encoding", "similarity_head", "pooling", "head_dropout")
 
 # A run may go on with another value of these. All others make it another run.
 MAY_CHANGE = {"run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every"}
@@ -98,6 +104,35 @@ def resolve(config: TrainConfig) -> TrainConfig:
     Raises:
       InputError: a value is out of range, or two settings do not go together.
     """
+    check_ranges(config)
+    if config.init and (config.model or config.vocab):
+        raise InputError("--init brings its own model and vocabulary: leave out --model and --vocab, or --init")
+    if config.data_dir and not config.init and not config.vocab:
+        raise InputError("--data_dir needs --init (for one, --init=all-minilm-l6-v2), or --vocab for a random start")
+    if config.mode == "mlm":
+        _check_masked_lm(config)
+    pretrained, random = (PRETRAINED_MLM, RANDOM_MLM) if config.mode == "mlm" else (PRETRAINED, RANDOM)
+    default = pretrained if config.init else random
+    filled: dict[str, Any] = {
+        "epochs": default.epochs,
+        "lr": HEADS_ONLY_LR if config.mode == "pretrain" else default.lr,
+        "head_dropout": default.head_dropout,
+        "model": None if config.init else "bert-tiny",
+        "run_dir": Path("runs") / run_name(config),
+    }
+    return dataclasses.replace(config, **{k: v for k, v in filled.items() if getattr(config, k) is None})
+
+
+def _check_masked_lm(config: TrainConfig) -> None:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in NOT_OF_MLM and value != field.default:
+            said = f"--{field.name}={value} has no meaning with --mode=mlm"
+            raise InputError(f"{said}, which is one task on single texts; leave it out")
+
+
+def check_ranges(config: TrainConfig) -> None:
+    """Raises InputError if a number is out of range."""
     for name in ("epochs", "batch_size", "max_steps", "log_every", "save_every"):
         check_positive(name, getattr(config, name))
     if config.lr is not None and not 0 < config.lr < 10:
@@ -114,19 +149,6 @@ def resolve(config: TrainConfig) -> TrainConfig:
         raise InputError(f"--save_minutes={config.save_minutes}, but it must be more than 0")
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed={config.seed}, but it lies between 0 and 2**32 - 1")
-    if config.init and (config.model or config.vocab):
-        raise InputError("--init brings its own model and vocabulary: leave out --model and --vocab, or --init")
-    if config.data_dir and not config.init and not config.vocab:
-        raise InputError("--data_dir needs --init (for one, --init=all-minilm-l6-v2), or --vocab for a random start")
-    default = PRETRAINED if config.init else RANDOM
-    filled: dict[str, Any] = {
-        "epochs": default.epochs,
-        "lr": HEADS_ONLY_LR if config.mode == "pretrain" else default.lr,
-        "head_dropout": default.head_dropout,
-        "model": None if config.init else "bert-tiny",
-        "run_dir": Path("runs") / run_name(config),
-    }
-    return dataclasses.replace(config, **{k: v for k, v in filled.items() if getattr(config, k) is None})
 
 
 def check_positive(name: str, value: int | None) -> None:
@@ -136,15 +158,26 @@ def check_positive(name: str, value: int | None) -> None:
 
 
 def run_name(config: TrainConfig) -> str:
-    """The scheduler, then every setting that is not the default and makes another run.
+    """The scheduler, or mlm, then every setting that is not the default and makes another run.
+
+    The model that a run has left behind is called after that run.
 
     >>> run_name(TrainConfig(scheduler="mtdnn", data_dir=Path("data/cs224n"), lr=2e-5))
     'mtdnn-data_dir=cs224n-lr=2e-05'
+    >>> run_name(TrainConfig(init="runs/mlm-seed=1/model"))
+    'mtdnn-init=mlm-seed=1'
     """
-    parts = [config.scheduler]
+    first = "mode" if config.mode == "mlm" else "scheduler"
+    parts = [getattr(config, first)]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.name not in {"scheduler", *MAY_CHANGE} and value != field.default:
-            text = value.resolve().name if isinstance(value, Path) else str(value).rstrip("/").rsplit("/", 1)[-1]
+        if field.name not in {first, *MAY_CHANGE} and value != field.default:
+            text = value.resolve().name if isinstance(value, Path) else _last_name(str(value))
             parts.append(f"{field.name}={text.replace(',', '+')}")
     return "-".join(parts)
+
+
+def _last_name(text: str) -> str:
+    """The last part of a path or a hub id; of `RUN/model`, RUN."""
+    *_, before, last = ["", "", *(name for name in text.split("/") if name not in ("", ".", ".."))]
+    return before if before and last == "model" else last

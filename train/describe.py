@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import jax
 from rich.console import Console
 
+from bert_jax.masking import MASKED
 from eval.report import new_table, print_scores
+from train.config import RANDOM, TrainConfig
 from train.inputs import Inputs
 from train.log import best_entry
 from train.rundir import RunDir
@@ -24,7 +26,9 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
     config = inputs.config
     console = Console()
     folder = "the embedded sample" if config.data_dir is None else str(config.data_dir)
-    headings = ("train", "dev", "no label", "cut", "updates", "rows x tokens", "filled", "if padded")
+    masked_lm = config.mode == "mlm"
+    skipped = "left out" if masked_lm else "no label"
+    headings = ("train", "dev", skipped, "cut", "updates", "rows x tokens", "filled", "if padded")
     table = new_table(f"data: {folder}", "task", *headings)
     for task, tables in inputs.tables.items():
         batches = plan.batches.get(task.name)
@@ -41,10 +45,14 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
         )
     console.print(table)
     size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
-    print(f"model    {inputs.source}, {size:,} parameters, {config.pair_encoding} pairs, {config.pooling} pooling")
+    reads = "head on the masked tokens" if masked_lm else f"{config.pair_encoding} pairs, {config.pooling} pooling"
+    if masked_lm:
+        for split, texts in next(iter(inputs.tables.values())).items():
+            print(f"texts    {split} {len(texts.examples):,}; left out: {texts.left_out}")
+    print(f"model    {inputs.source}, {size:,} parameters, {reads}")
     print(f"devices  {devices}, {config.dtype}")
-    recipe = f"{config.mode}: {config.scheduler}, lr {config.lr:g}, batch {config.batch_size}, seed {config.seed}"
-    print(f"train    {recipe}")
+    how = f"{MASKED:.0%} of the tokens masked" if masked_lm else config.scheduler
+    print(f"train    {config.mode}: {how}, lr {config.lr:g}, batch {config.batch_size}, seed {config.seed}")
     done = int(state.step)
     going_on = f", going on after {done}" if done else ""
     print(
@@ -73,6 +81,20 @@ def print_outcome(
     scores = {task: best["dev"][task.name] for task in inputs.tables}
     print_scores(scores, rows, f"dev, best checkpoint (after update {best['step']})")
     folder, first = shlex.quote(str(run.path)), next(iter(inputs.tables))
-    texts = r"A dog is running .\tA dog runs .\n" if first.is_pair else r"A warm and funny film .\n"
     print(f"\nnext: python -m eval.main --run_dir={folder}")
+    if first.kind == "mlm":
+        print(f"      python -m train.main {finetuning_flags(inputs, run)}")
+        return
+    texts = r"A dog is running .\tA dog runs .\n" if first.is_pair else r"A warm and funny film .\n"
     print(f"      printf '{texts}' | python -m eval.predict --run_dir={folder} --task={first.name}")
+
+
+def finetuning_flags(inputs: Inputs, run: RunDir) -> str:
+    """Flags of `train.main` that train the tasks whose texts a masked LM was trained on, from its model.
+
+    One that started random has seen little text, so it takes the rate and epochs of a random start.
+    """
+    config, start = inputs.config, TrainConfig()
+    flags = {"data_dir": config.data_dir, "tasks": config.tasks if config.tasks != start.tasks else None}
+    flags |= {"init": run.model} | ({} if config.init else {"epochs": RANDOM.epochs, "lr": RANDOM.lr})
+    return " ".join(f"--{name}={shlex.quote(str(value))}" for name, value in flags.items() if value is not None)

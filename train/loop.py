@@ -187,5 +187,6 @@ def _progress(done: int, total: int) -> tqdm:
 
 
 def _epoch_line(step: int, steps_per_epoch: int, scores: Mapping[str, Mapping[str, Any]]) -> str:
-    parts = [f"{task} {name} {values[name]:.3f}" for task, values in scores.items() for name in list(values)[:1]]
+    shown = ("accuracy", "pearson", "perplexity")
+    parts = [f"{task} {name} {values[name]:.3f}" for task, values in scores.items() for name in shown if name in values]
     return f"epoch {step / steps_per_epoch:.4g}  dev  " + "  ".join(parts)

@@ -1,4 +1,4 @@
-"""Losses by kind of task: per example and unreduced. The one mean is taken in `step.py`."""
+"""Losses by kind of task: per example (or masked token) and unreduced. The one mean is taken in `step.py`."""
 
 from collections.abc import Callable
 
@@ -22,8 +22,14 @@ def similarity_loss(scores: Array, labels: Array) -> Array:
     return optax.losses.squared_error(scores, labels)
 
 
+def masked_lm_loss(logits: Array, labels: Array) -> Array:
+    """Cross-entropy of the softmax: logits [masked, vocabulary], labels [masked] -> [masked], in nats."""
+    return classification_loss(logits, labels)
+
+
 LOSSES: dict[str, Callable[[Array, Array], Array]] = {
     "classification": classification_loss,
     "paraphrase": paraphrase_loss,
     "similarity": similarity_loss,
+    "mlm": masked_lm_loss,
 }

@@ -11,6 +11,8 @@ import json
 import os
 from pathlib import Path
 
+from bert_jax.files import LONGEST_JSON, read_file
+
 NAME = "manifest.json"
 
 
@@ -52,7 +54,7 @@ def read_manifest(folder: Path) -> Manifest:
       Damaged: there is none, or it is not what was written.
     """
     try:
-        text = (folder / NAME).read_text(encoding="utf-8")
+        text = read_file(folder / NAME, LONGEST_JSON).decode("utf-8")
         manifest = Manifest(**json.loads(text)["manifest"])
         if text != _render(manifest):
             raise Damaged(f"{NAME} has changed since it was written")

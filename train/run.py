@@ -10,12 +10,14 @@ import jax
 import numpy as np
 
 from bert_jax.config import ModelConfig
-from bert_jax.data.batches import Batches, ordered_batches, training_batches
+from bert_jax.data.batches import Batches, training_batches
+from bert_jax.data.masked import mask_batches
 from bert_jax.data.order import batches_per_epoch
 from bert_jax.heads import Params, init_params
+from bert_jax.masking import mask_vocabulary
 from bert_jax.tasks import Split, Task
 from bert_jax.tokenizer import EncodedExamples, encode_examples
-from eval.evaluate import evaluate
+from eval.evaluate import evaluate, split_batches
 from train import log
 from train.checkpoint import Checkpoints
 from train.describe import print_outcome, print_plan
@@ -24,7 +26,7 @@ from train.interrupt import Interrupt
 from train.loop import Counters, Evaluate, Intervals, fit
 from train.optim import make_optimizer
 from train.parallel import Parallel
-from train.rundir import RunDir, model_config
+from train.rundir import RunDir, model_config, write_model
 from train.schedulers import SCHEDULERS
 from train.step import TrainState, init_state, make_predict_step, make_train_step, trained_parts
 
@@ -59,14 +61,23 @@ def plan_run(inputs: Inputs, shares: int) -> Plan:
     dev = {task: encode(task, "dev") for task in inputs.tables}
     per_epoch = {name: batches_per_epoch(len(encoded), config.batch_size) for name, encoded in train.items()}
     schedule = list(SCHEDULERS[config.scheduler](per_epoch, config.epochs, config.seed))
+    counts = Counter(schedule)
+
+    def batches_of(task: Task) -> Batches:
+        name, size = task.name, config.batch_size
+        batches = training_batches(train[name], name, config.seed, size, counts[name], shares, config.row_length)
+        if task.kind != "mlm":
+            return batches
+        return mask_batches(batches, mask_vocabulary(inputs.tokenizer.vocab), config.seed, per_epoch[name])
+
     return Plan(
         schedule=schedule,
         steps_per_epoch=len(schedule) // config.epochs,
-        batches={
-            name: training_batches(train[name], name, config.seed, config.batch_size, count, shares, config.row_length)
-            for name, count in Counter(schedule).items()
+        batches={task.name: batches_of(task) for task in inputs.tables if task.name in counts},
+        dev={
+            task: split_batches(task, dev[task], inputs.tokenizer.vocab, config.batch_size, shares, config.row_length)
+            for task in dev
         },
-        dev={task: ordered_batches(dev[task], config.batch_size, shares, config.row_length) for task in dev},
         truncated={task.name: train[task.name].truncated + dev[task].truncated for task in dev},
     )
 
@@ -90,7 +101,11 @@ def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan, check: Ca
 
 
 def train(inputs: Inputs, run: RunDir, interrupt: Interrupt) -> TrainState:
-    """Starts a run or goes on with it, to its end or to `max_steps`; prints the plan first and the dev table last."""
+    """Starts a run or goes on with it, to its end or to `max_steps`; prints the plan first and the dev table last.
+
+    A masked LM leaves a model to start from: all parts of the weights that it was given, those that it trained as they
+    are now.
+    """
     config = inputs.config
     assert config.lr is not None
     parallel = Parallel(config.devices)
@@ -130,6 +145,8 @@ def train(inputs: Inputs, run: RunDir, interrupt: Interrupt) -> TrainState:
         )
     finally:
         checkpoints.close()
+    if config.mode == "mlm":
+        write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started
     print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, parallel.compilations)
     return state

@@ -1,6 +1,6 @@
 """The folder of a run: what it was asked for, its vocabulary, its log and its checkpoints.
 
-config.json  tokenizer/  metrics.jsonl  checkpoints/  lock
+config.json  tokenizer/  metrics.jsonl  checkpoints/  lock; of a masked LM also model/
 """
 
 import contextlib
@@ -15,12 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import safetensors
+
 from bert_jax.config import BertConfig, ModelConfig
-from bert_jax.errors import InputError, StorageError, WeightsError
+from bert_jax.errors import InputError, StorageError, UserError, WeightsError
+from bert_jax.files import quote, read_json
+from bert_jax.tasks import find_tasks
 from bert_jax.tokenizer import Tokenizer, read_tokenizer
+from bert_jax.weights import save_model
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
 from train.lock import locked
-from train.manifest import write_atomically
+from train.manifest import hash_files, sync_folder, write_atomically
+from train.record import read_settings
 
 RUNS = Path("runs")  # the only folder, beside that of the run itself, that is made if it is not there
 
@@ -48,6 +54,10 @@ class RunDir:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
 
 def model_config(config: TrainConfig, bert: BertConfig) -> ModelConfig:
     """The model that resolved settings and an encoder's dimensions make."""
@@ -64,13 +74,13 @@ def model_config(config: TrainConfig, bert: BertConfig) -> ModelConfig:
 
 @contextlib.contextmanager
 def start_run(
-    config: TrainConfig, bert: BertConfig, tokenizer: Tokenizer, files: dict[str, str], room: int
+    config: TrainConfig, bert: BertConfig, tokenizer: Tokenizer, files: dict[str, str], checkpoint_bytes: int
 ) -> Iterator[RunDir]:
     """Makes the folder of a run, or goes on in it if it is the same run, and holds it against other processes.
 
     Args:
       files: SHA-256 of each table, of the vocabulary and of the weights, by name.
-      room: bytes that its checkpoints will take.
+      checkpoint_bytes: size of one checkpoint.
 
     Raises:
       InputError: the folder holds something else.
@@ -82,7 +92,7 @@ def start_run(
     record = {"config": _plain(config), "bert": _plain(bert), "files": files, "versions": _versions()}
     run = RunDir(config.run_dir, _fingerprint(record))
     _check_folder(run)
-    _check_room(run, room)
+    _check_room(run, 4 * checkpoint_bytes)  # the newest two, the best, and one that is being written
     try:
         run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -114,6 +124,9 @@ def _check_folder(run: RunDir) -> None:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from None
     if others and not run.config.exists() and not (path / "lock").exists():
         raise InputError(f"{path} holds {others[0]} and is no run; name a folder that is new or empty")
+    for inner in path.rglob("*"):  # what is written through a link is written elsewhere
+        if inner.is_symlink() or not (inner.is_file() or inner.is_dir()):
+            raise InputError(f"{inner} is a link, a pipe or a device; a run's folder has none")
 
 
 def _check_same_run(run: RunDir, record: dict[str, Any]) -> None:
@@ -148,15 +161,38 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
         raise InputError(f"--run_dir={path} is no run: there is no {run.config}")
     record = _read_record(run)
     run = RunDir(path, _fingerprint(record))
-    paths = {"data_dir", "vocab", "run_dir"}
+    unknown = record["bert"].keys() - {field.name for field in dataclasses.fields(BertConfig)}
+    if unknown:
+        raise WeightsError(f"{run.config}: there is no setting bert.{_said(min(unknown))}")
     try:
-        settings = record["config"].items()
-        values: dict[str, Any] = {k: Path(v) if k in paths and v is not None else v for k, v in settings}
-        config, bert = TrainConfig(**values), BertConfig(**record["bert"])
+        config, bert = read_settings(record["config"]), BertConfig(**record["bert"])
+        find_tasks(config.tasks)
         model = model_config(config, bert)
-    except (TypeError, AttributeError, AssertionError) as error:
-        raise WeightsError(f"{run.config} is of another version: {error!r}") from None
+    except UserError as error:
+        raise WeightsError(f"{run.config}: {error}") from None
     return run, config, model, read_tokenizer(run.tokenizer, bert.vocab_size)
+
+
+def write_model(run: RunDir, bert: BertConfig, params: dict, tokenizer: Tokenizer) -> None:
+    """Writes a Hugging Face folder for --init into a run's folder. What has its name is whole.
+
+    Raises:
+      StorageError: it cannot be written.
+    """
+    unfinished, old = run.path / "model.unfinished", run.path / "model.old"
+    try:
+        for leftover in (unfinished, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        save_model(unfinished, bert, params)
+        tokenizer.save(unfinished)
+        hash_files(unfinished, sync=True)
+        if run.model.exists():
+            run.model.rename(old)  # a folder cannot be renamed to one that is there
+        unfinished.rename(run.model)
+        sync_folder(run.path)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise StorageError(f"{run.model} cannot be written: {error}") from None
 
 
 def _versions() -> dict[str, str]:
@@ -164,12 +200,15 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
 
 
-def _read_record(run: RunDir) -> dict[str, Any]:
+def _read_record(run: RunDir) -> dict[str, dict[str, Any]]:
     try:
-        record = json.loads(run.config.read_text(encoding="utf-8"))
-        return {key: record[key] for key in ("config", "bert", "files", "versions")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{run.config} is not the record of a run: {error!r}") from None
+        record = read_json(run.config)
+    except (FileNotFoundError, ValueError) as error:
+        raise WeightsError(f"{run.config}: {error}") from None
+    for part in ("config", "bert", "files", "versions"):
+        if not isinstance(record.get(part), dict):
+            raise WeightsError(f"{run.config} is not the record of a run: it has no {part!r}")
+    return record
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -179,7 +218,15 @@ def _plain(config: Any) -> dict[str, Any]:
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
     harmless = MAY_CHANGE | SAME_CONTENT
-    return [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names if name not in harmless]
+    return [
+        f"{_said(name)}: {_said(before.get(name))} -> {_said(now.get(name))}" for name in names if name not in harmless
+    ]
+
+
+def _said(value: Any) -> str:
+    """As it is if that is one short line."""
+    text = str(value)
+    return text if text.isprintable() and len(text) <= 100 else quote(value)
 
 
 def _fingerprint(record: dict[str, Any]) -> str:

@@ -67,6 +67,7 @@ def make_train_step(
 
         noise = make_noise(seed, state.step, batch, model.bert.max_position_embeddings)
         total = all_devices(jnp.sum(jnp.asarray(batch.weights)))
+        total = jnp.where(total == 0, 1, total)  # a batch of masked LM may have no masked token: its loss is 0, not 0/0
 
         def share_of_loss(moving: Params) -> Array:
             logits = predict_logits(model, task, {**state.params, **moving}, batch, noise)
@@ -97,9 +98,17 @@ def is_usable(loss: Array, gradients: Any) -> Array:
 
 
 def make_predict_step(model: ModelConfig, task: Task) -> PredictStep:
-    """A pure function (params, batch) -> raw outputs [examples, ...], without dropout."""
+    """A pure function (params, batch) -> raw outputs [examples, ...], without dropout.
+
+    For masked LM the outputs are [masked, 2]: each masked token's loss, and 1 where the likeliest word is the right
+    one, else 0. The logits, a whole vocabulary a token, stay on the device.
+    """
 
     def predict_step(params: Params, batch: PackedBatch) -> Array:
         return predict_logits(model, task, params, batch)
 
-    return predict_step
+    def masked_lm_step(params: Params, batch: PackedBatch) -> Array:
+        logits, labels = predict_logits(model, task, params, batch), jnp.asarray(batch.labels)
+        return jnp.stack([LOSSES[task.kind](logits, labels), jnp.argmax(logits, -1) == labels], axis=-1)
+
+    return masked_lm_step if task.kind == "mlm" else predict_step

@@ -28,9 +28,13 @@ class Batches:
         return len(self.indices)
 
     def __getitem__(self, number: int) -> PackedBatch:
-        shares = _split(self.indices[number], self.slots, self.shares)
-        packed = [pack(self.encoded, share, self.shapes[number], self.slots) for share in shares]
+        shares = split_shares(self.indices[number], self.slots, self.shares)
+        packed = [self.pack_share(number, share) for share in shares]
         return jax.tree.map(lambda *arrays: np.stack(arrays), *packed)
+
+    def pack_share(self, number: int, indices: np.ndarray) -> PackedBatch:
+        """One device's share of a batch, the examples at `indices`."""
+        return pack(self.encoded, indices, self.shapes[number], self.slots)
 
     @property
     def real_tokens(self) -> int:
@@ -70,9 +74,10 @@ def _plan(
     encoded: EncodedExamples, indices: list[np.ndarray], batch_size: int, shares: int, row_length: int | None
 ) -> Batches:
     lengths, slots = encoded.lengths, -(-batch_size // shares)
-    by_share = [[lengths[share].reshape(-1) for share in _split(batch, slots, shares)] for batch in indices]
+    by_share = [[lengths[share].reshape(-1) for share in split_shares(batch, slots, shares)] for batch in indices]
     return Batches(encoded, indices, plan_shapes(by_share, row_length), slots, shares)
 
 
-def _split(indices: np.ndarray, slots: int, shares: int) -> list[np.ndarray]:
+def split_shares(indices: np.ndarray, slots: int, shares: int) -> list[np.ndarray]:
+    """A batch's examples, cut into one share a device; the last ones may be smaller, or empty."""
     return [indices[share * slots : (share + 1) * slots] for share in range(shares)]

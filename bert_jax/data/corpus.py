@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from bert_jax.data.tables import Example, Table
 
@@ -13,12 +14,24 @@ class Corpus:
     duplicates: texts that came before.
     held_out: texts that also stand in a table that is not trained on.
     empty: texts without a character.
+    paths: the tables that decided what it is, those held out among them.
     """
 
     examples: list[Example]
     duplicates: int
     held_out: int
     empty: int
+    paths: list[Path]
+
+    @property
+    def skipped(self) -> int:
+        return self.duplicates + self.held_out + self.empty
+
+    @property
+    def left_out(self) -> str:
+        """What was skipped, in words."""
+        said = {"duplicates": self.duplicates, "in dev or test tables": self.held_out, "empty": self.empty}
+        return ", ".join(f"{count:,} {what}" for what, count in said.items() if count) or "nothing"
 
 
 def make_corpus(train: Sequence[Table], held_out: Sequence[Table]) -> Corpus:
@@ -42,7 +55,7 @@ def make_corpus(train: Sequence[Table], held_out: Sequence[Table]) -> Corpus:
         else:
             seen.add(same)
             examples.append(Example(name, (text,), None))
-    return Corpus(examples, **dropped)
+    return Corpus(examples, **dropped, paths=[table.path for table in (*train, *held_out)])
 
 
 def normalize(text: str) -> str:

@@ -6,14 +6,16 @@ skipped and counted, as the course's own reader does silently; anything else tha
 
 import csv
 import dataclasses
-import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from bert_jax.errors import InputError
+from bert_jax.files import quote, read_file
 from bert_jax.tasks import Split, Task
 
+NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)  # float() takes 1_0, ٣ and a cut-off 4. too
 OLDER_FORMAT = re.compile(r"\s*(\S+)\s*\|\|\|(.*)", re.DOTALL)
 
 
@@ -34,6 +36,16 @@ class Table:
     examples: list[Example]
     skipped: int
 
+    @property
+    def paths(self) -> list[Path]:
+        """The one file that was read."""
+        return [self.path]
+
+    @property
+    def left_out(self) -> str:
+        """What was skipped, in words."""
+        return f"{self.skipped} rows without a label"
+
 
 def find_file(data_dir: Path, task: Task, split: Split) -> Path:
     """The file that holds a split of a task.
@@ -41,12 +53,17 @@ def find_file(data_dir: Path, task: Task, split: Split) -> Path:
     Raises:
       InputError: the folder does not exist or holds none of the names that the file goes by.
     """
-    if not data_dir.is_dir():
+    if not os.path.isdir(data_dir):  # noqa: PTH112  Path.is_dir raises where the name is too long
         raise InputError(f"{data_dir} is not a folder; --data_dir is the folder with {task.files[split][0]}")
     for name in task.files[split]:
-        if (data_dir / name).exists():
+        if os.path.lexists(data_dir / name):  # a link that leads nowhere is a mistake to be told, not a missing file
             return data_dir / name
     raise InputError(f"{data_dir} has no {' or '.join(task.files[split])}, the {split} split of task {task.name}")
+
+
+def has_file(data_dir: Path, task: Task, split: Split) -> bool:
+    """Whether a folder holds a split of a task."""
+    return any(os.path.lexists(data_dir / name) for name in task.files[split])
 
 
 def read_table(path: Path, task: Task, labelled: bool) -> Table:
@@ -65,10 +82,10 @@ def read_table(path: Path, task: Task, labelled: bool) -> Table:
     seen: dict[str, int] = {}
     skipped = 0
     for line, identity, texts, raw_label in rows:
-        if not identity:
+        if not identity.strip():
             raise InputError(f"{path}:{line}: the id is empty")
         if identity in seen:
-            raise InputError(f"{path}:{line}: id {identity!r} stands in line {seen[identity]} already")
+            raise InputError(f"{path}:{line}: id {quote(identity)} stands in line {seen[identity]} already")
         seen[identity] = line
         if not labelled:
             examples.append(Example(identity, texts, None))
@@ -84,20 +101,19 @@ def read_table(path: Path, task: Task, labelled: bool) -> Table:
 def _lines(path: Path) -> list[str]:
     """Lines with their ends; the same text whether the file has a BOM or CRLF or neither."""
     try:
-        data = path.read_bytes()
-    except IsADirectoryError:
-        raise InputError(f"{path}:1: is a folder, not a table") from None
+        data = read_file(path)
     except OSError as error:
         raise InputError(f"{path}:1: cannot be read: {error.strerror}") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}:1: is UTF-16; tables are UTF-8")
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise InputError(f"{path}:{line}: there is a NUL byte in the line")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8") from None
-    if "\0" in text:
-        raise InputError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: there is a NUL byte in the line")
     return re.findall(r"[^\n]*\n|[^\n]+", text)  # str.splitlines would also split at U+2028 and its like
 
 
@@ -114,7 +130,7 @@ def _rows(path: Path, lines: list[str], task: Task, labelled: bool) -> Iterator[
     wanted = ["id", *task.text_columns, *([task.label_column] if labelled else [])]
     for name in wanted:
         if name not in header:
-            found = ", ".join(repr(column) for column in header) or "nothing"
+            found = ", ".join(quote(column) for column in header[:10]) or "nothing"
             raise InputError(f"{path}:1: there is no column {name!r}; found {found}, separated by tabs")
         if header.count(name) > 1:
             raise InputError(f"{path}:1: there are {header.count(name)} columns {name!r}")
@@ -144,12 +160,11 @@ def _older_rows(path: Path, lines: list[str]) -> Iterator[Row]:
 
 
 def _label(path: Path, line: int, task: Task, raw: str) -> float:
-    try:
-        label = float(raw)
-    except ValueError:
-        raise InputError(f"{path}:{line}: {task.label_column} is {raw!r}, not a number") from None
-    if not (math.isfinite(label) and 0 <= label <= task.max_label):
-        raise InputError(f"{path}:{line}: {task.label_column} is {raw}, outside 0 to {task.max_label}")
+    if not NUMBER.fullmatch(raw.strip()):
+        raise InputError(f"{path}:{line}: {task.label_column} is {quote(raw)}, not a number")
+    label = float(raw)
+    if not 0 <= label <= task.max_label:
+        raise InputError(f"{path}:{line}: {task.label_column} is {raw.strip()}, outside 0 to {task.max_label}")
     if task.kind != "similarity" and label != int(label):
-        raise InputError(f"{path}:{line}: {task.label_column} is {raw}, not a whole number")
+        raise InputError(f"{path}:{line}: {task.label_column} is {raw.strip()}, not a whole number")
     return label
