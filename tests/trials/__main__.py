@@ -1,6 +1,7 @@
 """`python -m tests.trials [NAME ...]`: runs trials and prints one JSON line for each."""
 
 import argparse
+import concurrent.futures
 import importlib.metadata
 import json
 import os
@@ -11,17 +12,25 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.trials.harness import ROOT, SABOTAGE, Trial
+from tests.trials import artefacts, choices, disks, folders, kills, masks, neighbours, order, skips, tables, weights
+from tests.trials.harness import ROOT, SABOTAGE, Outcome, Trial
 from tests.trials.sabotage import SABOTAGES, apply_sabotage
 
-TRIALS: dict[str, Trial] = {trial.name: trial for trial in ()}
+MODULES = (artefacts, choices, disks, folders, kills, masks, neighbours, order, skips, tables, weights)
+TRIALS: dict[str, Trial] = {
+    trial.name: trial
+    for trial in sorted((trial for module in MODULES for trial in module.TRIALS), key=lambda trial: int(trial.name[1:]))
+}
 
 
 def run_trial(trial: Trial, quick: bool) -> dict:
     """Runs one trial in a folder of its own and describes how it went."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"trial-{trial.name}-") as folder:
-        outcome = trial.run(quick, Path(folder))
+        try:
+            outcome = trial.run(quick, Path(folder))
+        except Exception as error:  # of the trial, not of what it tries
+            outcome = Outcome(failures=[f"the trial itself broke: {error!r}"])
     packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "trial": trial.name,
@@ -31,21 +40,25 @@ def run_trial(trial: Trial, quick: bool) -> dict:
         "exposure": dict(outcome.exposure),
         "failures": outcome.failures[:10] + outcome.missing,
         "seconds": round(time.monotonic() - began, 1),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
     }
 
 
-def run_sabotaged(trial: Trial, name: str, quick: bool) -> dict:
-    """Runs one trial in a process in which a guard is missing; it is as it should be if the trial fails."""
+def run_apart(trial: Trial, quick: bool, without: str | None) -> dict:
+    """Runs one trial in a process of its own; without one of its guards it is as it should be if the trial fails."""
     command = [sys.executable, "-m", "tests.trials", trial.name, *(["--quick"] if quick else [])]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, SABOTAGE: name}, capture_output=True, text=True)
+    environment = {**os.environ, **({SABOTAGE: without} if without else {})}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     try:
         result = json.loads(done.stdout.strip().splitlines()[-1])
-    except (IndexError, ValueError):
-        return {"trial": trial.name, "sabotage": name, "noticed": False, "failures": [done.stderr[-500:]]}
+    except (IndexError, ValueError):  # the trial itself broke
+        result = {"trial": trial.name, "passed": False, "failures": [], "seconds": 0, "stderr": done.stderr[-2000:]}
+    if without is None:
+        return result
     noticed = not result["passed"] and bool(result["failures"])
-    return {"trial": trial.name, "sabotage": name, "noticed": noticed, "failures": result["failures"][:3]}
+    return {"trial": trial.name, "sabotage": without, "noticed": noticed, "failures": result["failures"][:3]}
 
 
 def main() -> int:
@@ -54,19 +67,21 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TRIALS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="a small number of cases of each")
     parser.add_argument("--sabotage", action="store_true", help="run each trial on builds that lack its guard")
+    parser.add_argument("--jobs", type=int, default=1, help="trials at a time; each has a process of its own")
     flags = parser.parse_args()
     unknown = set(flags.names) - set(TRIALS)
     if unknown:
         parser.error(f"there is no trial {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
-    apply_sabotage()
+    trials = [TRIALS[name] for name in flags.names or TRIALS]
+    if len(trials) == 1 and not flags.sabotage:
+        apply_sabotage()
+        result = run_trial(trials[0], flags.quick)
+        print(json.dumps(result), flush=True)
+        return 0 if result["passed"] else 1
+    cases = [(trial, without) for trial in trials for without in (trial.sabotages if flags.sabotage else (None,))]
     good = True
-    for name in flags.names or TRIALS:
-        trial = TRIALS[name]
-        if flags.sabotage:
-            results = [run_sabotaged(trial, each, flags.quick) for each in trial.sabotages]
-        else:
-            results = [run_trial(trial, flags.quick)]
-        for result in results:
+    with concurrent.futures.ThreadPoolExecutor(flags.jobs) as pool:
+        for result in pool.map(lambda case: run_apart(case[0], flags.quick, case[1]), cases):
             print(json.dumps(result), flush=True)
             good = good and result["noticed" if flags.sabotage else "passed"]
     return 0 if good else 1

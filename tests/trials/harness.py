@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
+JAX_IMPORTED = "JAX was imported"
 SABOTAGE = "TRIAL_SABOTAGE"  # names the guard that is taken out of the program, in every process of a trial
 
 
@@ -74,6 +75,14 @@ def environment(**more: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     return {**os.environ, **settings, **more}
+
+
+def without_jax(folder: Path) -> dict[str, str]:
+    """Of a process in which the import of JAX is an error with a traceback that says so."""
+    stub = folder / "without-jax" / "jax.py"
+    stub.parent.mkdir(exist_ok=True)
+    stub.write_text(f"raise AssertionError({JAX_IMPORTED!r})\n")
+    return environment(PYTHONPATH=os.pathsep.join([str(stub.parent), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 
 def start(module: str, *flags: object, **options) -> subprocess.Popen[str]:

@@ -1,0 +1,104 @@
+"""Runs that trials interrupt: small ones on the embedded sample, and what is left of them to be compared."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+from tests.trials.faults import Watch
+from tests.trials.harness import Ended, environment, run, start
+
+TEXTS = "The film is superb .\nA dull and lifeless story .\nIt is neither good nor bad .\n"
+RUN = ("--epochs=2", "--save_every=2", "--log_every=7", "--tasks=sst,sts", "--batch_size=64")
+
+
+@dataclasses.dataclass
+class SmallRun:
+    """A run of 60 updates, in a folder of its own, with what it compiles kept for the next.
+
+    Args:
+      flags: beside those of `RUN`.
+    """
+
+    folder: Path
+    cache: Path
+    flags: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.watch = Watch(self.folder / "watch")
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return compiling_once(self.cache, **self.watch.environment)
+
+    def _flags(self) -> list[str]:
+        return [*RUN, *self.flags, f"--run_dir={self.path}"]
+
+    def start(self, **options):
+        """Starts the command, or starts it again."""
+        return start("train.main", *self._flags(), **{"env": self.env, **options})
+
+    def finish(self, *more: str, **options) -> Ended:
+        """Runs the command to its end."""
+        return run("train.main", *self._flags(), *more, **{"env": self.env, **options})
+
+    def predict(self, **options) -> Ended:
+        """Predictions of the best checkpoint."""
+        flags = (f"--run_dir={self.path}", "--task=sst")
+        return run("eval.predict", *flags, stdin=TEXTS, **{"env": self.env, **options})
+
+    def result(self) -> dict[str, str]:
+        """What must be the same, bit for bit: the state, the log without its seconds, the predictions."""
+        lines = [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+        timeless = [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+        predicted = self.predict()
+        return {
+            "state": hash_state(self.path),
+            "log": json.dumps(timeless),
+            "predictions": predicted.out or predicted.err,
+        }
+
+
+def compiling_once(cache: Path, **more: str) -> dict[str, str]:
+    """An environment in which programs that have been compiled are taken from a folder."""
+    return environment(
+        JAX_COMPILATION_CACHE_DIR=str(cache),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+        **more,
+    )
+
+
+def hash_state(run_dir: Path) -> str:
+    """SHA-256 of the newest checkpoint's arrays, sorted by name."""
+    import jax
+    import numpy as np
+
+    from bert_jax.heads import init_params
+    from train.checkpoint import Checkpoints
+    from train.inputs import run_tasks
+    from train.optim import make_optimizer
+    from train.rundir import open_run
+    from train.step import init_state
+
+    folder, config, model, _ = open_run(run_dir)
+    params = init_params(model, run_tasks(config), config.seed)
+    checkpoints = Checkpoints(folder.checkpoints, folder.fingerprint)
+    restored = checkpoints.restore_latest(init_state(params, make_optimizer(1.0), set(params)))
+    checkpoints.close()
+    assert restored is not None
+    leaves = jax.tree_util.tree_flatten_with_path(restored[0])[0]
+    digest = hashlib.sha256()
+    for name, leaf in sorted((jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in leaves):
+        digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode() + leaf.tobytes())
+    return digest.hexdigest()
+
+
+def differences(one: dict[str, str], other: dict[str, str]) -> str:
+    """Which results differ, or nothing."""
+    return ", ".join(name for name in one if one[name] != other[name])

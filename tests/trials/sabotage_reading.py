@@ -1,0 +1,76 @@
+"""Builds of the program that lack a guard against what they read; see `sabotage.py`."""
+
+import pickle
+
+import numpy as np
+
+
+def labels_not_checked() -> None:
+    from bert_jax.data import tables
+
+    tables._label = lambda path, line, task, raw: float(raw)
+
+
+def encoding_not_checked() -> None:
+    from bert_jax.data import tables
+
+    def lines(path):
+        return tables.read_file(path).decode("utf-8-sig", "replace").splitlines(keepends=True)
+
+    tables._lines = lines
+
+
+def shapes_not_compared() -> None:
+    from bert_jax import weights
+
+    check = weights.check_fit
+
+    def check_fit(tensors, config, source):
+        shapes = {name: entry.shape for entry in weights.entries(config) for name in entry.names}
+        return check([t._replace(shape=shapes.get(weights._plain_name(t.name), ())) for t in tensors], config, source)
+
+    weights.check_fit = check_fit
+
+
+def vocabulary_not_counted() -> None:
+    from bert_jax import tokenizer
+    from train import inputs
+
+    inputs.read_tokenizer = lambda folder, vocab_size=None: tokenizer.read_tokenizer(folder)
+
+
+def values_not_checked() -> None:
+    from bert_jax import weights
+
+    convert = weights.from_hugging_face
+    weights.from_hugging_face = lambda read, found, source: convert(lambda n: np.nan_to_num(read(n)), found, source)
+
+
+def files_not_checked() -> None:
+    from bert_jax import files, weights
+
+    files.check_file = weights.check_file = lambda path, limit=None: None
+
+
+def pickles_read() -> None:
+    from train import inputs
+
+    load = inputs.load_weights
+
+    def load_weights(folder):
+        if (folder / "pytorch_model.bin").exists():
+            pickle.loads((folder / "pytorch_model.bin").read_bytes())
+        return load(folder)
+
+    inputs.load_weights = load_weights
+
+
+READING = (
+    labels_not_checked,
+    encoding_not_checked,
+    shapes_not_compared,
+    vocabulary_not_counted,
+    values_not_checked,
+    files_not_checked,
+    pickles_read,
+)
