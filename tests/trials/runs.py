@@ -60,7 +60,7 @@ class SmallRun:
         return {
             "state": hash_state(self.path),
             "log": json.dumps(timeless),
-            "predictions": predicted.out or predicted.err,
+            "predictions": (predicted.out or predicted.err).replace(str(self.path), "RUN"),
         }
 
 
