@@ -24,7 +24,7 @@ from bert_jax.tasks import Task
 from train.manifest import Damaged, Manifest, hash_files, read_manifest, sync_folder, verify, write_manifest
 from train.step import TrainState
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its story at every save
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells its story at every save, and again if one fails
 
 KEPT = 2  # the newest; the best is kept beside them
 UNFINISHED, DROPPED, DAMAGED = ".unfinished", ".dropped", ".damaged"
@@ -175,6 +175,7 @@ class Checkpoints:
     def _write(self, step: int, params: Params, opt_state: dict[str, Any], counters: dict[str, Any]) -> None:
         folder = self.directory / f"{step}{UNFINISHED}"
         self._remove(folder)
+        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves((params, opt_state))))
         items = ocp.args.Composite(
             params=ocp.args.PyTreeSave(params),
             opt_state=ocp.args.PyTreeSave(opt_state),
@@ -186,6 +187,13 @@ class Checkpoints:
         folder.rename(self.directory / str(step))
         sync_folder(self.directory)
         self._drop_old()
+
+    def _check_room(self, needed: int) -> None:
+        """Before Orbax begins, whose threads end in a page of tracebacks if the disk fills up below them."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.directory).free
+        if free < 1.05 * needed:
+            raise OSError(f"it takes {needed / 1e6:,.0f} MB, but the disk has {free / 1e6:,.0f} MB free")
 
     def _write_score(self, step: int, score: float) -> None:
         folder = self.directory / str(step)

@@ -34,7 +34,11 @@ def run_command(
     except UserError as error:
         if len(flags) < len(given):
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, StorageError):
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            os._exit(error.exit_code)  # threads that wrote when the disk filled up would go on complaining
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

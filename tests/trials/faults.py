@@ -115,14 +115,9 @@ def _not_finite(argument: str) -> None:
 
 
 def _clock(offset: str) -> None:
-    """The clock is set to another time while the program runs, more so at every look."""
-    real, looks = time.time, [0]
-
-    def wrong() -> float:
-        looks[0] += 1
-        return real() + float(offset) * looks[0]
-
-    time.time = wrong
+    """The clock is wrong by so many seconds."""
+    real = time.time
+    time.time = lambda: real() + float(offset)
 
 
 def _little_memory(megabytes: str) -> None:

@@ -1,5 +1,6 @@
 """A run's folder: settings that changed, two processes in it, and what must not be in it (T8, T11, T24)."""
 
+import json
 import shutil
 import socket
 import time
@@ -52,9 +53,10 @@ def changed_settings(quick: bool, folder: Path) -> Outcome:
             shutil.copy(table, folder / name)
     table = folder / "other" / "ids-sst-train.csv"
     table.write_text(table.read_text().replace("0\n", "1\n", 1))
+    _copy_model(folder / "plain")
     begun = SmallRun(folder / "begun", folder / "cache")
     outcome.check((ended := begun.finish("--max_steps=2")).code == 0, str(ended))
-    names = {"same": folder / "same", "other": folder / "other", "sample": SAMPLE, "plain": PLAIN}
+    names = {"same": folder / "same", "other": folder / "other", "sample": SAMPLE, "plain": folder / "plain"}
     for number, (flags, refusal) in enumerate(CHANGES[::3] if quick else CHANGES):
         small = SmallRun(folder / str(number), folder / "cache")
         shutil.copytree(begun.path, small.path)
@@ -83,7 +85,7 @@ def two_at_once(quick: bool, folder: Path) -> Outcome:
     first = small.start()
     outcome.check(small.watch.wait_for("saved", first), "the first run saved nothing")
     outcome.n += 1
-    ended = small.finish()
+    ended = small.finish(env=compiling_once(small.cache))  # to be watched it would have to import JAX first
     named = ended.is_one_sentence(6, f"process {first.pid} on {socket.gethostname()}")
     outcome.check(named and ended.seconds < 5, f"while the first runs: {ended}")
     outcome.exposure["turned away"] += ended.code == 6
@@ -119,8 +121,7 @@ def secrets(quick: bool, folder: Path) -> Outcome:
     env = compiling_once(folder / "cache", **tokens)
     del env["HF_HUB_OFFLINE"]
     weights = folder / "weights"
-    shutil.copytree(PLAIN, weights)
-    _write_vocabulary(weights)
+    _copy_model(weights)
     data = folder / "data"
     data.mkdir()
     for table in SAMPLE.glob("*.csv"):
@@ -152,10 +153,9 @@ def secrets(quick: bool, folder: Path) -> Outcome:
     return outcome
 
 
-def _write_vocabulary(folder: Path) -> None:
-    """As many tokens as the model's embedding table has rows."""
-    import json
-
+def _copy_model(folder: Path) -> None:
+    """A tiny model of the references, with as many tokens as its embedding table has rows."""
+    shutil.copytree(PLAIN, folder)
     rows = json.loads((folder / "config.json").read_text())["vocab_size"]
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
