@@ -50,7 +50,7 @@ def _state(step: int):
 
 
 def clocks(quick: bool, folder: Path) -> Outcome:
-    """File times that are reversed, equal or in the future, and a clock that was set back or forward: the same checkpoint."""
+    """File times reversed, equal or in the future, and a clock set back or forward: the same checkpoint."""
     from train.checkpoint import Checkpoints
 
     outcome, rng = Outcome(), random.Random(0)
