@@ -80,7 +80,7 @@ def clocks(quick: bool, folder: Path) -> Outcome:
         if outcome.check(ended.code == 0 and "going on after 20" in ended.out, f"clock {offset}: {ended}"):
             result = small.result()
             outcome.check(result["state"] == wanted["state"], f"clock {offset}: another state")
-    outcome.require("the newest file is not the newest step", 5 if quick else 50)
+    outcome.require("the newest file is not the newest step", 5 if quick else 40)
     return outcome
 
 
