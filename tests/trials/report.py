@@ -4,6 +4,7 @@ RESULTS.jsonl holds the lines of `python -m tests.trials` and of `python -m test
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ guard ("without"), on which it must fail. Two runs are compared with each other,
 ```sh
 python -m tests.trials                  # all, about {minutes} minutes on two cores; NAME ... for some
 python -m tests.trials --quick          # a small number of each
-python -m tests.trials --sabotage       # every trial on every build without its guard
+python -m tests.trials --sabotage       # every trial on every build without its guard; add --quick
 ```
 """
 CLOSING = """
@@ -37,18 +38,19 @@ def render(results: list[dict]) -> str:
     lines = [INTRODUCTION.format(minutes=round(seconds / 60))]
     some = next(iter(trials.values()))
     versions = ", ".join(f"{name} {version}" for name, version in some["versions"].items())
-    lines += [f"Last full results: {some['machine']}; {versions}.", ""]
+    lines += [f"Last results: {some['machine']}; {versions}.", "Most trials shared the cores with another.", ""]
     lines += ["| | claim | cases | exposure | seconds | result |", "|---|---|---|---|---|---|"]
     for name, result in trials.items():
-        exposure = "; ".join(f"{what} {count:,}" for what, count in result["exposure"].items())
+        exposure = "; ".join(f"{what}: {count:,}" for what, count in result["exposure"].items())
         verdict = "passed" if result["passed"] else "**failed**: " + "; ".join(result["failures"][:2])
         lines.append(
             f"| {name} | {result['claim']} | {result['n']:,} | {exposure} | {result['seconds']:.0f} | {verdict} |"
         )
     lines += ["", "Without a guard, each must fail, and did so for the reason given:", ""]
     lines += ["| | without | noticed | for instance |", "|---|---|---|---|"]
-    for (name, sabotage), result in without.items():
-        said = result["failures"][0].replace("|", "\\|").replace("\n", " ") if result["failures"] else ""
+    for (name, sabotage), result in sorted(without.items(), key=lambda item: int(item[0][0][1:])):
+        said = re.sub(r"/\S*/trial-[^/]+/", "", result["failures"][0]) if result["failures"] else ""
+        said = " ".join(said.replace("|", "\\|").split())
         shown = said if len(said) <= 120 else said[:117] + "..."
         lines.append(
             f"| {name} | {sabotage.replace('_', ' ')} | {'yes' if result['noticed'] else '**no**'} | {shown} |"
