@@ -69,10 +69,13 @@ def clocks(quick: bool, folder: Path) -> Outcome:
         restored = checkpoints.restore_latest(_state(0))
         outcome.check(restored is not None and int(restored[0].step) == 100, f"times {times}: not step 100")
     checkpoints.close()
+    outcome.require("the newest file is not the newest step", 5 if quick else 40)
+    if quick:
+        return outcome
     whole = SmallRun(folder / "whole", folder / "cache")
     outcome.check((ended := whole.finish()).code == 0, str(ended))
     wanted = whole.result()
-    for offset in (-3600,) if quick else (-3600, 3600, -1e9):
+    for offset in (-3600, 3600, -1e9):
         outcome.n += 1
         small = SmallRun(folder / f"clock{offset}", folder / "cache")
         small.finish("--max_steps=20", env=small.env | {FAULT: f"clock:{offset}"})
@@ -80,7 +83,6 @@ def clocks(quick: bool, folder: Path) -> Outcome:
         if outcome.check(ended.code == 0 and "going on after 20" in ended.out, f"clock {offset}: {ended}"):
             result = small.result()
             outcome.check(result["state"] == wanted["state"], f"clock {offset}: another state")
-    outcome.require("the newest file is not the newest step", 5 if quick else 40)
     return outcome
 
 

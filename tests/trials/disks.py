@@ -44,9 +44,10 @@ def bit_rot(quick: bool, folder: Path) -> Outcome:
         _spoil(bad / file, how, rng)
         found = _restored(bad, before, folder)
         outcome.check(found == wanted, f"{how} in {file}: {found}, not {wanted}")
-    _rot_in_whole_runs(small, newest, folder, outcome)
+    if not quick:
+        _rot_in_whole_runs(small, newest, folder, outcome)
     outcome.require("flip", flips)
-    outcome.require("went on from the one before", 1)
+    outcome.require("went on from the one before", 0 if quick else 1)
     return outcome
 
 

@@ -57,7 +57,7 @@ def changed_settings(quick: bool, folder: Path) -> Outcome:
     begun = SmallRun(folder / "begun", folder / "cache")
     outcome.check((ended := begun.finish("--max_steps=2")).code == 0, str(ended))
     names = {"same": folder / "same", "other": folder / "other", "sample": SAMPLE, "plain": folder / "plain"}
-    for number, (flags, refusal) in enumerate(CHANGES[::3] if quick else CHANGES):
+    for number, (flags, refusal) in enumerate(CHANGES[::5] if quick else CHANGES):
         small = SmallRun(folder / str(number), folder / "cache")
         shutil.copytree(begun.path, small.path)
         before = (small.path / "config.json").read_text()
@@ -73,8 +73,8 @@ def changed_settings(quick: bool, folder: Path) -> Outcome:
             same = (small.path / "config.json").read_text() == before
             outcome.check(ended.is_one_sentence(3, refusal) and same, f"{flags}: {ended}")
             outcome.exposure["refused"] += ended.code == 3
-    outcome.require("refused", 6 if quick else 18)
-    outcome.require("went on", 2 if quick else 7)
+    outcome.require("refused", 4 if quick else 18)
+    outcome.require("went on", 1 if quick else 7)
     return outcome
 
 

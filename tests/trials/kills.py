@@ -50,7 +50,7 @@ def killed_at_random(quick: bool, folder: Path) -> Outcome:
             outcome.check(not differing, f"run {number}: other {differing} than the undisturbed run's")
         return exposure
 
-    outcome.n = 2 if quick else 20
+    outcome.n = 1 if quick else 20
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for exposure in pool.map(one, range(outcome.n)):
             outcome.exposure.update(exposure)
