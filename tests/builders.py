@@ -10,6 +10,7 @@ from bert_jax.heads import Params, init_params
 from bert_jax.packing import BatchShape, PackedBatch, assign_rows, pack
 from bert_jax.tasks import TASKS, Task
 from bert_jax.tokenizer import EncodedExamples
+from train.step import TrainState
 
 TINY = BertConfig(
     vocab_size=50,
@@ -89,3 +90,13 @@ def tiny_model(**changes) -> ModelConfig:
 def lively_params(model: ModelConfig, tasks: Sequence[Task] = THREE, seed: int = 0, scale: float = 8.0) -> Params:
     """Random parameters large enough that attention and heads are far from uniform."""
     return jax.tree.map(lambda x: x * scale if x.ndim > 1 else x + 0.1, init_params(model, tasks, seed))
+
+
+def moved_parts(before: TrainState, after: TrainState) -> set[str]:
+    """The parts of which a parameter or a moment has changed."""
+
+    def moved(part: str) -> bool:
+        leaves = [jax.tree.leaves((state.params[part], state.opt_state[part])) for state in (before, after)]
+        return any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(*leaves, strict=True))
+
+    return {part for part in before.params if moved(part)}

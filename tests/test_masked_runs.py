@@ -21,12 +21,11 @@ from bert_jax.tasks import MASKED_LM, TASKS, Split
 from bert_jax.weights import load_weights
 from tests.builders import THREE, TINY
 from tests.test_commands import assert_one_sentence, command
-from tests.test_run import TOKENIZER, assert_same_bytes, log_without_times
+from tests.test_run import TOKENIZER, assert_same_bytes, log_without_times, train_here
 from train.config import TrainConfig, resolve, run_name
 from train.inputs import SPLITS, Inputs, read_inputs, read_split, read_texts
-from train.interrupt import Interrupt
-from train.run import plan_run, train
-from train.rundir import RunDir, start_run, write_model
+from train.run import plan_run
+from train.rundir import RunDir, write_model
 from train.step import TrainState
 
 BERT = dataclasses.replace(TINY, vocab_size=len(TOKENIZER.vocab), num_hidden_layers=1)
@@ -45,13 +44,7 @@ def small_inputs(run_dir: Path, **settings) -> Inputs:
 
 
 def run_small(run_dir: Path, inputs: Inputs | None = None, **settings) -> TrainState:
-    """Trains as the command does, in this process."""
-    inputs = inputs or small_inputs(run_dir, **settings)
-    with (
-        Interrupt() as interrupt,
-        start_run(inputs.config, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes) as run,
-    ):
-        return train(inputs, run, interrupt)
+    return train_here(inputs or small_inputs(run_dir, **settings))
 
 
 @pytest.fixture(scope="module")

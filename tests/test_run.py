@@ -42,14 +42,17 @@ def small_inputs(run_dir: Path, **settings) -> Inputs:
     return Inputs(config, tables, BERT, TOKENIZER, None, "a test model")
 
 
-def run_small(run_dir: Path, **settings) -> TrainState:
+def train_here(inputs: Inputs) -> TrainState:
     """Trains as the command does, in this process."""
-    inputs = small_inputs(run_dir, **settings)
     with (
         Interrupt() as interrupt,
         start_run(inputs.config, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes) as run,
     ):
         return train(inputs, run, interrupt)
+
+
+def run_small(run_dir: Path, **settings) -> TrainState:
+    return train_here(small_inputs(run_dir, **settings))
 
 
 def leaves(state: TrainState) -> list[np.ndarray]:

@@ -42,10 +42,9 @@ def render(results: list[dict]) -> str:
     lines += ["| | claim | cases | exposure | seconds | result |", "|---|---|---|---|---|---|"]
     for name, result in trials.items():
         exposure = "; ".join(f"{what}: {count:,}" for what, count in result["exposure"].items())
+        claim = result["claim"][0].upper() + result["claim"][1:].rstrip(".")
         verdict = "passed" if result["passed"] else "**failed**: " + "; ".join(result["failures"][:2])
-        lines.append(
-            f"| {name} | {result['claim']} | {result['n']:,} | {exposure} | {result['seconds']:.0f} | {verdict} |"
-        )
+        lines.append(f"| {name} | {claim} | {result['n']:,} | {exposure} | {result['seconds']:.0f} | {verdict} |")
     lines += ["", "Without a guard, each must fail, and did so for the reason given:", ""]
     lines += ["| | without | noticed | for instance |", "|---|---|---|---|"]
     for (name, sabotage), result in sorted(without.items(), key=lambda item: int(item[0][0][1:])):
