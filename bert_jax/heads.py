@@ -129,7 +129,7 @@ def predict_logits(
     if not has_parameters(model, task):
         cosine = cosine_similarity(*jnp.moveaxis(pooled.astype(jnp.float32), 1, 0))
         return (cosine - model.cosine_floor) / (1.0 - model.cosine_floor) * task.max_label
-    logits = LinearHead(_outputs(task)).apply({"params": params[task.name]}, pooled)
+    logits = LinearHead(task.num_outputs).apply({"params": params[task.name]}, pooled)
     assert isinstance(logits, Array)
     return logits if task.kind == "classification" else logits[:, 0]
 
@@ -168,10 +168,6 @@ def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int | None, giv
             params[task.name] = start(task.name, MaskedLmHead(bert), np.zeros((1, bert.hidden_size)), words)
         elif has_parameters(model, task):
             texts = 2 if task.is_pair and model.pair_encoding == "separate" else 1
-            head = LinearHead(_outputs(task))
+            head = LinearHead(task.num_outputs)
             params[task.name] = start(task.name, head, np.zeros((1, texts, bert.hidden_size)))
     return params
-
-
-def _outputs(task: Task) -> int:
-    return task.num_labels if task.kind == "classification" else 1

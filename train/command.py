@@ -10,26 +10,34 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
 from bert_jax.errors import InputError, StorageError, UserError
 
 Config = TypeVar("Config")
+Prepare = Callable[[list[str]], tuple[list[str], Any]]
 
 
 def run_command(
-    config_class: type[Config], run: Callable[[Config], None], module: str, args: Sequence[str] | None = None
+    config_class: type[Config],
+    run: Callable[[Config], None],
+    module: str,
+    args: Sequence[str] | None = None,
+    prepare: Prepare | None = None,
 ) -> None:
     """Runs `python -m MODULE ARGS`, and exits with the code of the error if there is one.
 
     `--debug` among the flags shows where in the program the error came up.
+
+    Args:
+      prepare: the flags as they are meant, and the values that hold where there is none.
     """
     given = list(sys.argv[1:] if args is None else args)
     flags = [flag for flag in given if flag != "--debug"]
     try:
-        run(parse_flags(config_class, module, flags))
+        run(parse_flags(config_class, module, *(prepare(flags) if prepare else (flags, None))))
         sys.stdout.flush()  # here, where a full disk can still be reported
     except UserError as error:
         if len(flags) < len(given):
@@ -59,18 +67,28 @@ def run_command(
         sys.exit(StorageError.exit_code)
 
 
-def parse_flags(config_class: type[Config], module: str, args: Sequence[str] | None = None) -> Config:
+def parse_flags(
+    config_class: type[Config],
+    module: str,
+    args: Sequence[str] | None = None,
+    default: Config | None = None,
+) -> Config:
     """Flags -> the dataclass whose fields they are.
+
+    Args:
+      default: the values that hold where there is no flag, if they are not those of the class.
 
     Raises:
       InputError: what is wrong with them, in one sentence.
     """
     said = io.StringIO()
     description = f"{inspect.getdoc(config_class)}\n\nWith --debug, an error shows where in the program it came up."
+    settings: dict[str, Any] = {} if default is None else {"default": default}
+    prog = f"python -m {module}"
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(
-                config_class, prog=f"python -m {module}", description=description, args=args, use_underscores=True
+                config_class, prog=prog, description=description, args=args, use_underscores=True, **settings
             )
     except SystemExit as stop:
         if not stop.code:

@@ -2,11 +2,16 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 from bert_jax.config import Dtype, PairEncoding, Pooling, SimilarityHead
 from bert_jax.errors import InputError
+from bert_jax.tasks import find_tasks
+
+Mode = Literal["finetune", "pretrain", "mlm"]
+RecipeName = Literal["baseline", "in_turn", "mtdnn", "in_turn_mlm", "in_turn_mlm_cosine", "sst_single", "cfimdb_single"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,12 +21,16 @@ class TrainConfig:
     Without --data_dir it trains a tiny model on the embedded sample, in about a minute.
     """
 
+    recipe: RecipeName | None = None
+    """An experiment of the paper: several stages, one after the other, with its values where no flag gives another."""
     scheduler: Literal["in_turn", "mtdnn", "baseline"] = "mtdnn"
     """Which task next: one after the other, one batch of each in turn, or the first task alone."""
     tasks: str = "sst,quora,sts"
     """Tasks, separated by commas: sst, cfimdb, quora, sts."""
     data_dir: Path | None = None
     """Folder with the course's tables. Default: the embedded sample."""
+    subset: str | None = None
+    """Share of a task's train table to train on, such as quora=0.25; several with commas between them."""
     init: str | None = None
     """Weights to start from: a Hugging Face folder, a hub id (owner/name@revision) or all-minilm-l6-v2.
     Default: random."""
@@ -30,15 +39,24 @@ class TrainConfig:
     Default: bert-tiny."""
     vocab: Path | None = None
     """Folder with the vocab.txt of a model that starts random. Default: the sample's."""
-    mode: Literal["finetune", "pretrain", "mlm"] = "finetune"
+    mode: Mode = "finetune"
     """What is trained: everything, the heads alone, or a masked LM on the texts of the tasks' train tables."""
     epochs: int | None = None
-    """Passes over the data. Default: 3, or 6 for a model that starts random; for a masked LM 4, or 20."""
+    """Passes over the data. Default: 3, or 6 for a model that starts random; for a masked LM 4, or 20; for a recipe's
+    stages other than masked LM 10, or 6."""
     batch_size: int = 32
     """Examples an update."""
     lr: float | None = None
-    """Learning rate. Default: 1e-5, or 1e-3 for a model that starts random or heads alone; for a masked LM 5e-5,
-    or 1e-3."""
+    """Learning rate; of a recipe, that of its last stage. Default: 1e-5, or 1e-3 for a model that starts random or
+    heads alone; for a masked LM 5e-5, or 1e-3."""
+    pretrain_epochs: int | None = None
+    """Passes over the data in a recipe's stage of heads alone. Default: as --epochs."""
+    pretrain_lr: float | None = None
+    """Learning rate of a recipe's stage of heads alone. Default: 1e-3."""
+    mlm_epochs: int | None = None
+    """Passes over the texts in a recipe's stage of masked LM. Default: 4, or 20 for a model that starts random."""
+    mlm_lr: float | Literal["paper", "usual"] | None = None
+    """Learning rate of a recipe's stage of masked LM: the paper's 1e-3, the usual 5e-5, or a number. Default: paper."""
     weight_decay: float = 0.0
     """AdamW's weight decay."""
     pair_encoding: PairEncoding = "separate"
@@ -71,6 +89,8 @@ class TrainConfig:
     """Minutes between two checkpoints; there is one after each epoch as well."""
     save_every: int | None = None
     """Updates between two checkpoints, in place of minutes."""
+    dry_run: bool = False
+    """Say what would be trained, and what it would take, and stop there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +107,14 @@ PRETRAINED = Default(epochs=3, lr=1e-5, head_dropout=0.3)
 RANDOM = Default(epochs=6, lr=1e-3, head_dropout=0.1)
 HEADS_ONLY_LR = 1e-3
 # The paper's masked LM has 4 epochs at 1e-3, all weights moving; 5e-5 is usual for weights that are trained already.
-PRETRAINED_MLM = Default(epochs=4, lr=5e-5, head_dropout=0.0)
+MLM_RATES = {"paper": 1e-3, "usual": 5e-5}
+PRETRAINED_MLM = Default(epochs=4, lr=MLM_RATES["usual"], head_dropout=0.0)
 RANDOM_MLM = Default(epochs=20, lr=1e-3, head_dropout=0.0)
 # A masked LM is one task on single texts; these say how tasks are mixed, and how texts and pairs of them are read off.
 NOT_OF_MLM = ("scheduler", "pair_encoding", "similarity_head", "pooling", "head_dropout")
 
 # A run may go on with another value of these. All others make it another run.
-MAY_CHANGE = {"run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every"}
+MAY_CHANGE = {"run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every", "dry_run"}
 # These may change where the files that they name hold the same: a run knows them by their SHA-256.
 SAME_CONTENT = {"data_dir", "init", "vocab"}
 
@@ -109,8 +130,6 @@ def resolve(config: TrainConfig) -> TrainConfig:
         raise InputError("--init brings its own model and vocabulary: leave out --model and --vocab, or --init")
     if config.data_dir and not config.init and not config.vocab:
         raise InputError("--data_dir needs --init (for one, --init=all-minilm-l6-v2), or --vocab for a random start")
-    if config.mode == "mlm":
-        _check_masked_lm(config)
     pretrained, random = (PRETRAINED_MLM, RANDOM_MLM) if config.mode == "mlm" else (PRETRAINED, RANDOM)
     default = pretrained if config.init else random
     filled: dict[str, Any] = {
@@ -123,20 +142,14 @@ def resolve(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, **{k: v for k, v in filled.items() if getattr(config, k) is None})
 
 
-def _check_masked_lm(config: TrainConfig) -> None:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in NOT_OF_MLM and value != field.default:
-            said = f"--{field.name}={value} has no meaning with --mode=mlm"
-            raise InputError(f"{said}, which is one task on single texts; leave it out")
-
-
 def check_ranges(config: TrainConfig) -> None:
     """Raises InputError if a number is out of range."""
-    for name in ("epochs", "batch_size", "max_steps", "log_every", "save_every"):
+    for name in ("epochs", "pretrain_epochs", "mlm_epochs", "batch_size", "max_steps", "log_every", "save_every"):
         check_positive(name, getattr(config, name))
-    if config.lr is not None and not 0 < config.lr < 10:
-        raise InputError(f"--lr={config.lr}, but a learning rate lies between 0 and 10")
+    for name in ("lr", "pretrain_lr", "mlm_lr"):
+        rate = getattr(config, name)
+        if rate is not None and rate not in MLM_RATES and not 0 < rate < 10:
+            raise InputError(f"--{name}={rate}, but a learning rate lies between 0 and 10")
     if not 0 <= config.weight_decay < 1:
         raise InputError(f"--weight_decay={config.weight_decay}, but it lies in [0, 1)")
     if config.head_dropout is not None and not 0 <= config.head_dropout < 1:
@@ -147,8 +160,32 @@ def check_ranges(config: TrainConfig) -> None:
         raise InputError(f"--row_length={config.row_length}, but it lies between 8 and 512")
     if not 0 < config.save_minutes < math.inf:
         raise InputError(f"--save_minutes={config.save_minutes}, but it must be more than 0")
+    subset_shares(config)
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed={config.seed}, but it lies between 0 and 2**32 - 1")
+
+
+def subset_shares(config: TrainConfig) -> dict[str, float]:
+    """The share of its train table that each task named in `subset` is trained on.
+
+    Raises:
+      InputError: it is not written so, names no task of the run, or a share is not in (0, 1].
+
+    >>> subset_shares(TrainConfig(subset="quora=0.25,sst=0.5"))
+    {'quora': 0.25, 'sst': 0.5}
+    """
+    shares: dict[str, float] = {}
+    tasks = {task.name for task in find_tasks(config.tasks)}
+    for part in config.subset.split(",") if config.subset else ():
+        name, _, share = (text.strip() for text in part.partition("="))
+        if name not in tasks or name in shares:
+            raise InputError(f"--subset={config.subset} names {name!r}, but it names tasks of --tasks, each once")
+        if not re.fullmatch(r"1(\.0*)?|0?\.\d*[1-9]\d*", share):
+            raise InputError(
+                f"--subset={config.subset}, but a share is a number above 0, and at most 1, as in quora=0.25"
+            )
+        shares[name] = float(share)
+    return shares
 
 
 def check_positive(name: str, value: int | None) -> None:
@@ -157,21 +194,25 @@ def check_positive(name: str, value: int | None) -> None:
         raise InputError(f"--{name}={value}, but it must be at least 1")
 
 
-def run_name(config: TrainConfig) -> str:
-    """The scheduler, or mlm, then every setting that is not the default and makes another run.
+def run_name(config: TrainConfig, start: TrainConfig | None = None) -> str:
+    """The recipe, the scheduler, or mlm, then every setting that makes another run than the defaults do.
 
     The model that a run has left behind is called after that run.
+
+    Args:
+      start: the defaults; a recipe has its own.
 
     >>> run_name(TrainConfig(scheduler="mtdnn", data_dir=Path("data/cs224n"), lr=2e-5))
     'mtdnn-data_dir=cs224n-lr=2e-05'
     >>> run_name(TrainConfig(init="runs/mlm-seed=1/model"))
     'mtdnn-init=mlm-seed=1'
     """
-    first = "mode" if config.mode == "mlm" else "scheduler"
+    start = start or TrainConfig()
+    first = "recipe" if config.recipe else "mode" if config.mode == "mlm" else "scheduler"
     parts = [getattr(config, first)]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.name not in {first, *MAY_CHANGE} and value != field.default:
+        if field.name not in {first, *MAY_CHANGE} and value != getattr(start, field.name):
             text = value.resolve().name if isinstance(value, Path) else _last_name(str(value))
             parts.append(f"{field.name}={text.replace(',', '+')}")
     return "-".join(parts)

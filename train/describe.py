@@ -63,9 +63,16 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
 
 
 def print_outcome(
-    inputs: Inputs, run: RunDir, planned: int, step: int, done_before: int, seconds: float, compilations: int
+    inputs: Inputs,
+    run: RunDir,
+    planned: int,
+    step: int,
+    done_before: int,
+    seconds: float,
+    compilations: int,
+    is_last: bool,
 ) -> None:
-    """Prints the dev table of the best checkpoint and what to do next."""
+    """Prints the dev table of the best checkpoint and, at the end of the last stage, what to do next."""
     if step > done_before:
         updates = step - done_before
         print(f"\n{updates} updates in {seconds:.0f} s, evaluation included; {compilations} programs compiled")
@@ -80,6 +87,8 @@ def print_outcome(
     rows = {task: len(tables["dev"].examples) for task, tables in inputs.tables.items()}
     scores = {task: best["dev"][task.name] for task in inputs.tables}
     print_scores(scores, rows, f"dev, best checkpoint (after update {best['step']})")
+    if not is_last:
+        return
     folder, first = shlex.quote(str(run.path)), next(iter(inputs.tables))
     print(f"\nnext: python -m eval.main --run_dir={folder}")
     if first.kind == "mlm":

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,13 @@ import numpy as np
 from bert_jax.config import SIZES, BertConfig
 from bert_jax.data.corpus import Corpus, make_corpus
 from bert_jax.data.sample import SAMPLE
-from bert_jax.data.tables import Table, find_file, has_file, read_table
+from bert_jax.data.tables import Table, find_file, has_file, read_table, take_share
 from bert_jax.errors import InputError
 from bert_jax.tasks import MASKED_LM, TASKS, Split, Task, find_tasks
 from bert_jax.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.weights import entries, find_weights, load_weights
-from train.config import TrainConfig
+from train.config import TrainConfig, subset_shares
+from train.schedulers import make_schedule
 
 SPLITS: tuple[Split, ...] = ("train", "dev")
 
@@ -43,6 +44,13 @@ class Inputs:
         return min(self.config.max_length, self.bert.max_position_embeddings)
 
     @property
+    def schedule(self) -> list[str]:
+        """The task of each update."""
+        return make_schedule(
+            self.config, {task.name: len(splits["train"].examples) for task, splits in self.tables.items()}
+        )
+
+    @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each table, by file name, of the vocabulary and of the weights."""
         paths = [path for splits in self.tables.values() for table in splits.values() for path in table.paths]
@@ -66,29 +74,63 @@ def read_inputs(config: TrainConfig) -> Inputs:
       WeightsError: the weights are missing or do not fit.
     """
     tasks = run_tasks(config)
+    names = {task.name for task in tasks}
     if config.mode == "pretrain" and config.similarity_head == "cosine" and any(t.kind == "similarity" for t in tasks):
         raise InputError("--mode=pretrain trains heads alone, and the head of --similarity_head=cosine has no weights")
-    tables: dict[Task, dict[Split, Table | Corpus]] = {
-        task: {split: read_examples(config, config.data_dir, task, split) for split in SPLITS} for task in tasks
-    }
+    tables = read_tables(config)
     if config.init:
         folder = find_weights(config.init)
         bert, weights = load_weights(folder)
         tokenizer = read_tokenizer(folder, bert.vocab_size)
-        part, called = (MASKED_LM.name, "masked-LM head") if config.mode == "mlm" else ("pooler", "pooler")
-        missing = part not in weights and (part != "pooler" or config.pooling == "cls")
-        if missing and config.mode == "pretrain":
-            raise InputError(f"{folder} has no pooler, and --mode=pretrain would not train one; use --pooling=mean")
-        if config.mode != "mlm":
-            weights.pop(MASKED_LM.name, None)  # no task uses that head
-        commit = f" at {folder.name}" if re.fullmatch("[0-9a-f]{40}", folder.name) else ""
-        source = f"weights of {config.init}{commit}" + (f" with a random {called}" if missing else "")
+        source = f"weights of {config.init}{_commit(folder)}{_parts_in_words(config, tasks, weights)}"
+        if config.mode != "mlm":  # which hands on what it does not train
+            weights = {part: tree for part, tree in weights.items() if part in {"bert", "pooler", *names}}
+            _check_heads(config, folder, bert, tasks, weights)
         return Inputs(config, tables, bert, tokenizer, weights, source)
     if config.model not in SIZES:
         raise InputError(f"--model={config.model} is no size; there are {', '.join(SIZES)}")
     tokenizer = read_tokenizer(config.vocab or SAMPLE)
     bert = dataclasses.replace(SIZES[config.model], vocab_size=len(tokenizer.vocab))
     return Inputs(config, tables, bert, tokenizer, None, f"random {config.model}")
+
+
+def read_tables(config: TrainConfig) -> dict[Task, dict[Split, Table | Corpus]]:
+    """The train and dev splits of a run's tasks.
+
+    Raises:
+      InputError: a table is missing or wrong.
+    """
+    return {
+        task: {split: read_examples(config, config.data_dir, task, split) for split in SPLITS}
+        for task in run_tasks(config)
+    }
+
+
+def _commit(folder: Path) -> str:
+    """Which commit of the hub a folder holds, in words."""
+    return f" at {folder.name}" if re.fullmatch("[0-9a-f]{40}", folder.name) else ""
+
+
+def _parts_in_words(config: TrainConfig, tasks: Sequence[Task], weights: dict) -> str:
+    """Which parts beside the encoder the weights have or lack."""
+    if config.mode == "mlm":
+        return "" if MASKED_LM.name in weights else " with a random masked-LM head"
+    lacks = " with a random pooler" if config.pooling == "cls" and "pooler" not in weights else ""
+    heads = ", ".join(task.name for task in tasks if task.name in weights)
+    return lacks + (f" and its heads of {heads}" if heads else "")
+
+
+def _check_heads(config: TrainConfig, folder: Path, bert: BertConfig, tasks: Sequence[Task], weights: dict) -> None:
+    """Raises InputError if a head that came with the weights reads pairs in another way than the settings say."""
+    for task in tasks:
+        has_head = not (task.kind == "similarity" and config.similarity_head == "cosine")
+        if task.name in weights and not has_head:
+            del weights[task.name]
+        elif task.name in weights:
+            texts = weights[task.name]["dense"]["kernel"].shape[0] // bert.hidden_size
+            if texts != (2 if task.is_pair and config.pair_encoding == "separate" else 1):
+                other = "separate" if texts == 2 else "joint"
+                raise InputError(f"{folder} has a head of {task.name} that needs --pair_encoding={other}")
 
 
 def _hash_tree(tree: dict) -> str:
@@ -117,12 +159,15 @@ def read_examples(config: TrainConfig, data_dir: Path | None, task: Task, split:
       InputError: a table is missing or wrong.
     """
     if task.kind == "mlm":
-        return read_texts(data_dir, find_tasks(config.tasks), split)
-    return read_split(data_dir, task, split)
+        return read_texts(data_dir, find_tasks(config.tasks), split, subset_shares(config))
+    return read_split(data_dir, task, split, share=subset_shares(config).get(task.name, 1.0))
 
 
-def read_texts(data_dir: Path | None, tasks: Sequence[Task], split: Split) -> Corpus:
+def read_texts(data_dir: Path | None, tasks: Sequence[Task], split: Split, shares: Mapping[str, float]) -> Corpus:
     """The texts of a split of some tasks, each once; of the train split, none that stands in any dev or test table.
+
+    Args:
+      shares: of a task's train table, by name, where it is not the whole.
 
     Raises:
       InputError: a table is missing or wrong, or no text is left.
@@ -130,7 +175,7 @@ def read_texts(data_dir: Path | None, tasks: Sequence[Task], split: Split) -> Co
     folder = data_dir or SAMPLE
     others: tuple[Split, ...] = ("dev", "test") if split == "train" else ()
     corpus = make_corpus(
-        [read_split(data_dir, task, split, labelled=False) for task in tasks],
+        [read_split(data_dir, task, split, labelled=False, share=shares.get(task.name, 1.0)) for task in tasks],
         held_out=[
             read_split(data_dir, task, other, labelled=False)
             for task in TASKS.values()
@@ -143,12 +188,13 @@ def read_texts(data_dir: Path | None, tasks: Sequence[Task], split: Split) -> Co
     return corpus
 
 
-def read_split(data_dir: Path | None, task: Task, split: Split, labelled: bool = True) -> Table:
-    """A table of the data folder, or of the sample where none is given.
+def read_split(data_dir: Path | None, task: Task, split: Split, labelled: bool = True, share: float = 1.0) -> Table:
+    """A table of the data folder, or of the sample where none is given; of a train table a share, if it is said.
 
     Raises:
       InputError: it is missing or wrong.
     """
     if data_dir is None and not has_file(SAMPLE, task, split):
         raise InputError(f"the embedded sample has no task {task.name}; --data_dir names a folder that has")
-    return read_table(find_file(data_dir or SAMPLE, task, split), task, labelled)
+    table = read_table(find_file(data_dir or SAMPLE, task, split), task, labelled)
+    return take_share(table, share) if split == "train" and share < 1 else table

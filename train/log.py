@@ -42,6 +42,11 @@ def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def last_evaluation(path: Path) -> int | None:
+    """The last update after which the dev tables were scored; None if there is none yet."""
+    return max((entry["step"] for _, entry in _lines(path) if "dev" in entry), default=None)
+
+
 def best_entry(path: Path) -> dict[str, Any] | None:
     """The line of the log with the best dev score, the last one where no score is defined; null becomes NaN again.
 

@@ -38,7 +38,7 @@ def _fits(value: Any, hint: Any) -> bool:
     """Whether a value out of JSON is of a field's type."""
     if typing.get_origin(hint) is typing.Literal:
         return value in typing.get_args(hint)
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(_fits(value, each) for each in typing.get_args(hint))
     if hint in (str, Path):
         return isinstance(value, str) and len(value) <= LONGEST_TEXT

@@ -27,7 +27,6 @@ from train.loop import Counters, Evaluate, Intervals, fit
 from train.optim import make_optimizer
 from train.parallel import Parallel
 from train.rundir import RunDir, model_config, write_model
-from train.schedulers import SCHEDULERS
 from train.step import TrainState, init_state, make_predict_step, make_train_step, trained_parts
 
 
@@ -59,8 +58,7 @@ def plan_run(inputs: Inputs, shares: int) -> Plan:
 
     train = {task.name: encode(task, "train") for task in inputs.tables}
     dev = {task: encode(task, "dev") for task in inputs.tables}
-    per_epoch = {name: batches_per_epoch(len(encoded), config.batch_size) for name, encoded in train.items()}
-    schedule = list(SCHEDULERS[config.scheduler](per_epoch, config.epochs, config.seed))
+    schedule = inputs.schedule
     counts = Counter(schedule)
 
     def batches_of(task: Task) -> Batches:
@@ -68,7 +66,8 @@ def plan_run(inputs: Inputs, shares: int) -> Plan:
         batches = training_batches(train[name], name, config.seed, size, counts[name], shares, config.row_length)
         if task.kind != "mlm":
             return batches
-        return mask_batches(batches, mask_vocabulary(inputs.tokenizer.vocab), config.seed, per_epoch[name])
+        per_epoch = batches_per_epoch(len(train[name]), size)
+        return mask_batches(batches, mask_vocabulary(inputs.tokenizer.vocab), config.seed, per_epoch)
 
     return Plan(
         schedule=schedule,
@@ -100,11 +99,14 @@ def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan, check: Ca
     return evaluate_dev
 
 
-def train(inputs: Inputs, run: RunDir, interrupt: Interrupt) -> TrainState:
+def train(inputs: Inputs, run: RunDir, interrupt: Interrupt, is_last: bool = True) -> TrainState:
     """Starts a run or goes on with it, to its end or to `max_steps`; prints the plan first and the dev table last.
 
-    A masked LM leaves a model to start from: all parts of the weights that it was given, those that it trained as they
-    are now.
+    Masked LM and heads alone are steps on the way, so they leave a model to start from: all parts of the weights that
+    the run was given, those that it trained as they are now.
+
+    Args:
+      is_last: whether what can be done with the run is said at its end.
     """
     config = inputs.config
     assert config.lr is not None
@@ -112,7 +114,8 @@ def train(inputs: Inputs, run: RunDir, interrupt: Interrupt) -> TrainState:
     model = model_config(config, inputs.bert)
     plan = plan_run(inputs, parallel.count)
     tx = make_optimizer(config.lr, config.weight_decay)
-    trained = {task: trained_parts(model, task, config.mode == "pretrain") for task in inputs.tables}
+    frozen = {"bert", *(inputs.weights or {})} - {task.name for task in inputs.tables}
+    trained = {task: trained_parts(model, task, frozen if config.mode == "pretrain" else ()) for task in inputs.tables}
     params = init_params(model, list(inputs.tables), config.seed, inputs.weights)
     params = jax.tree.map(jax.numpy.asarray, params)
     state = init_state(params, tx, {part for parts in trained.values() for part in parts})
@@ -145,8 +148,8 @@ def train(inputs: Inputs, run: RunDir, interrupt: Interrupt) -> TrainState:
         )
     finally:
         checkpoints.close()
-    if config.mode == "mlm":
+    if config.mode != "finetune":
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started
-    print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, parallel.compilations)
+    print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, parallel.compilations, is_last)
     return state

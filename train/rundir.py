@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -93,10 +94,7 @@ def start_run(
     run = RunDir(config.run_dir, _fingerprint(record))
     _check_folder(run)
     _check_room(run, 4 * checkpoint_bytes)  # the newest two, the best, and one that is being written
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{run.path} cannot be made: {error.strerror}") from None
+    _make_folder(run.path)
     with locked(run.path / "lock"):
         if run.config.exists():
             _check_same_run(run, record)
@@ -109,9 +107,32 @@ def start_run(
         yield run
 
 
-def _check_folder(run: RunDir) -> None:
-    """Nothing is written where a run cannot or should not be; a folder that was never there may be made."""
-    path = run.path
+def make_recipe_folder(path: Path) -> None:
+    """Makes the folder that holds those of a recipe's stages.
+
+    Raises:
+      InputError: it holds something else.
+      StorageError: it cannot be made.
+    """
+    others = [name for name in _check_place(path) if not re.fullmatch("[1-9]-[a-z]+", name)]
+    if others:
+        raise InputError(f"{path} holds {others[0]} and is no recipe's run; name a folder that is new or empty")
+    _make_folder(path)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be made: {error.strerror}") from None
+
+
+def _check_place(path: Path) -> list[str]:
+    """What a folder holds; one that was never there holds nothing, and may be made.
+
+    Raises:
+      StorageError: it is none, or may not be made.
+    """
     if path.is_symlink() and not path.exists():
         raise StorageError(f"{path} is a link to {path.readlink()}, which does not exist")
     if path.exists() and not path.is_dir():
@@ -119,9 +140,14 @@ def _check_folder(run: RunDir) -> None:
     if not path.parent.is_dir() and path.parent != RUNS:
         raise StorageError(f"{path} cannot be made: there is no folder {path.parent}")
     try:
-        others = sorted(inner.name for inner in path.iterdir()) if path.exists() else []
+        return sorted(inner.name for inner in path.iterdir()) if path.exists() else []
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _check_folder(run: RunDir) -> None:
+    """Nothing is written where a run cannot or should not be."""
+    path, others = run.path, _check_place(run.path)
     if others and not run.config.exists() and not (path / "lock").exists():
         raise InputError(f"{path} holds {others[0]} and is no run; name a folder that is new or empty")
     for inner in path.rglob("*"):  # what is written through a link is written elsewhere
@@ -150,12 +176,15 @@ def _check_room(run: RunDir, needed: int) -> None:
 
 
 def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
-    """A finished or unfinished run, to be evaluated.
+    """A finished or unfinished run, to be evaluated; of a recipe, the last stage that was begun.
 
     Raises:
       InputError: the folder is no run.
       WeightsError: it is one, but damaged or of another version.
     """
+    stages = stage_folders(path)
+    if stages:
+        path = stages[-1]
     run = RunDir(path, "")
     if not run.config.exists():
         raise InputError(f"--run_dir={path} is no run: there is no {run.config}")
@@ -171,6 +200,11 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
     except UserError as error:
         raise WeightsError(f"{run.config}: {error}") from None
     return run, config, model, read_tokenizer(run.tokenizer, bert.vocab_size)
+
+
+def stage_folders(path: Path) -> list[Path]:
+    """The folders of a recipe's stages that have been begun, in their order; none in the folder of a single run."""
+    return sorted(path.glob("[1-9]-*/")) if not (path / "config.json").exists() else []
 
 
 def write_model(run: RunDir, bert: BertConfig, params: dict, tokenizer: Tokenizer) -> None:

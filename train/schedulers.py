@@ -7,6 +7,9 @@ batches starts again, reshuffled.
 
 from collections.abc import Callable, Iterator, Mapping
 
+from bert_jax.data.order import batches_per_epoch
+from train.config import TrainConfig
+
 Scheduler = Callable[[Mapping[str, int], int, int], Iterator[str]]
 
 
@@ -48,3 +51,14 @@ def baseline(batches: Mapping[str, int], epochs: int, seed: int) -> Iterator[str
 
 
 SCHEDULERS: dict[str, Scheduler] = {"in_turn": in_turn, "mtdnn": mtdnn, "baseline": baseline}
+
+
+def make_schedule(config: TrainConfig, examples: Mapping[str, int]) -> list[str]:
+    """The task of each update of a run with resolved settings.
+
+    Args:
+      examples: number of a task's training examples, by name.
+    """
+    assert config.epochs is not None
+    batches = {task: batches_per_epoch(count, config.batch_size) for task, count in examples.items()}
+    return list(SCHEDULERS[config.scheduler](batches, config.epochs, config.seed))

@@ -34,9 +34,9 @@ class TrainState(struct.PyTreeNode):
     opt_state: dict[str, Any]
 
 
-def trained_parts(model: ModelConfig, task: Task, heads_only: bool) -> tuple[str, ...]:
-    """The parts that a step of a task moves: all it uses, or its head alone."""
-    return tuple(part for part in used_parts(model, task) if not heads_only or part == task.name)
+def trained_parts(model: ModelConfig, task: Task, frozen: Collection[str]) -> tuple[str, ...]:
+    """The parts that a step of a task moves: all it uses but those that are frozen."""
+    return tuple(part for part in used_parts(model, task) if part not in frozen)
 
 
 def init_state(params: Params, tx: optax.GradientTransformation, trained: Collection[str]) -> TrainState:

@@ -6,6 +6,7 @@ skipped and counted, as the course's own reader does silently; anything else tha
 
 import csv
 import dataclasses
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -96,6 +97,19 @@ def read_table(path: Path, task: Task, labelled: bool) -> Table:
     if not examples:
         raise InputError(f"{path}:1: the table has no {'labelled ' if labelled else ''}rows")
     return Table(path, examples, skipped)
+
+
+def take_share(table: Table, share: float) -> Table:
+    """A part of a table, in its order; at least one row.
+
+    Which rows are in it depends on their ids alone, and a smaller share is a part of a larger one.
+    """
+
+    def place(number: int) -> bytes:
+        return hashlib.sha256(table.examples[number].id.encode()).digest()
+
+    kept = sorted(range(len(table.examples)), key=place)[: max(1, round(share * len(table.examples)))]
+    return dataclasses.replace(table, examples=[table.examples[number] for number in sorted(kept)])
 
 
 def _lines(path: Path) -> list[str]:
