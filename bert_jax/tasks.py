@@ -11,13 +11,21 @@ Split = Literal["train", "dev", "test"]
 # The number that stands for a task's quality: in the mean that picks the best checkpoint, and in tables.
 METRIC = {"classification": "accuracy", "paraphrase": "accuracy", "similarity": "pearson", "mlm": "accuracy"}
 
+# The heading of the predictions in the course's files, one of them misspelt.
+PREDICTION_COLUMN = {
+    "classification": "Predicted_Sentiment",
+    "paraphrase": "Predicted_Is_Paraphrase",
+    "similarity": "Predicted_Similiary",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
     """One sentence task: where its rows are and what its labels mean.
 
     `files` holds, for each split, the names that the file goes by, most usual first. Labels lie in
-    [0, max_label]; whole numbers unless the kind is similarity.
+    [0, max_label]; whole numbers unless the kind is similarity. `course_name` is what the course's
+    prediction files and the flags of its starter code call it.
     """
 
     name: str
@@ -26,6 +34,7 @@ class Task:
     text_columns: tuple[str, ...]
     label_column: str
     max_label: int
+    course_name: str
 
     @property
     def is_pair(self) -> bool:
@@ -60,15 +69,15 @@ PAIR = ("sentence1", "sentence2")
 TASKS = {
     task.name: task
     for task in (
-        Task("sst", "classification", _files("ids-sst", "sst"), ("sentence",), "sentiment", max_label=4),
-        Task("cfimdb", "classification", _files("ids-cfimdb", "cfimdb"), ("sentence",), "sentiment", max_label=1),
-        Task("quora", "paraphrase", _files("quora"), PAIR, "is_duplicate", max_label=1),
-        Task("sts", "similarity", _files("sts"), PAIR, "similarity", max_label=5),
+        Task("sst", "classification", _files("ids-sst", "sst"), ("sentence",), "sentiment", 4, "sst"),
+        Task("cfimdb", "classification", _files("ids-cfimdb", "cfimdb"), ("sentence",), "sentiment", 1, "cfimdb"),
+        Task("quora", "paraphrase", _files("quora"), PAIR, "is_duplicate", 1, "para"),
+        Task("sts", "similarity", _files("sts"), PAIR, "similarity", 5, "sts"),
     )
 }
 
 # Masked LM reads texts of other tasks' tables and has no files of its own, so it cannot be named among them.
-MASKED_LM = Task("mlm", "mlm", files={}, text_columns=("text",), label_column="", max_label=0)
+MASKED_LM = Task("mlm", "mlm", files={}, text_columns=("text",), label_column="", max_label=0, course_name="")
 
 
 def find_tasks(names: str) -> tuple[Task, ...]:

@@ -27,6 +27,44 @@ def f1_by_class(labels: np.ndarray, predictions: np.ndarray, num_labels: int) ->
     return 2 * np.diag(confusion) / np.maximum(total, 1)
 
 
+def confusion(task: Task, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How often each label is predicted as each other: [labels, predictions] int. Of a similarity, whole numbers."""
+    size = task.max_label + 1
+    predictions = np.clip(np.round(predicted_labels(task, outputs)), 0, task.max_label)
+    counts = np.zeros((size, size), np.int64)
+    np.add.at(counts, (np.round(labels).astype(np.int64), predictions.astype(np.int64)), 1)
+    return counts
+
+
+def bootstrap(task: Task, outputs: np.ndarray, labels: np.ndarray, resamples: int = 1000) -> dict[str, np.ndarray]:
+    """Every score of a task on rows drawn anew, with replacement: metric -> [resamples, ...].
+
+    The draws are always the same. Of masked LM the rows are the masked tokens.
+    """
+    names = list(score_task(task, outputs, labels))
+    labels = labels if task.kind != "mlm" else np.zeros(len(outputs))
+
+    def statistic(rows: np.ndarray) -> np.ndarray:
+        scores = score_task(task, outputs[rows], labels[rows])
+        return np.concatenate([np.atleast_1d(scores[name]) for name in names])
+
+    rows = (np.arange(len(outputs)),)
+    drawn = scipy.stats.bootstrap(
+        rows, statistic, vectorized=False, n_resamples=resamples, method="percentile", rng=np.random.default_rng(0)
+    ).bootstrap_distribution
+    places = np.cumsum([np.size(score_task(task, outputs, labels)[name]) for name in names])[:-1]
+    parts = np.split(drawn, places)
+    return {name: part.T if len(part) > 1 else part[0] for name, part in zip(names, parts, strict=True)}
+
+
+def interval(drawn: np.ndarray) -> Any:
+    """The 95 % interval, [low, high], of a score, or of each of several; NaN where the score of a draw is not defined.
+
+    Its bounds are percentiles of the draws (Efron and Tibshirani, 1993, chapter 13).
+    """
+    return np.percentile(drawn, [2.5, 97.5], axis=0).T.tolist()
+
+
 def correlation(function: Any, labels: np.ndarray, scores: np.ndarray) -> float:
     """`scipy.stats.pearsonr` or `spearmanr`; NaN where a side is constant or NaN, or there are fewer than two rows."""
     if len(labels) < 2 or np.isnan(scores).any() or np.ptp(labels) == 0 or np.ptp(scores) == 0:

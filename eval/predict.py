@@ -61,13 +61,12 @@ def describe_output(task: Task, output: Any) -> dict[str, Any]:
     return {"label": int(np.clip(np.round(output), 0, task.max_label)), "score": round(float(output), 6)}
 
 
-def run(flags: PredictConfig) -> None:
+def main(flags: PredictConfig) -> None:
     """Checks the run, the task and the texts before JAX is imported."""
-    from bert_jax.tokenizer import encode_examples
     from train.rundir import open_run
 
     check_positive("batch_size", flags.batch_size)
-    run_folder, config, model, tokenizer = open_run(flags.run_dir)
+    run_folder, config, _, _ = open_run(flags.run_dir)
     if config.mode == "mlm":
         wanted = f"python -m train.main --init={run_folder.model} trains tasks from it"
         raise InputError(f"{flags.run_dir} is a masked LM, which gives texts no labels; {wanted}")
@@ -77,25 +76,17 @@ def run(flags: PredictConfig) -> None:
         raise InputError(f"--task={flags.task} is no task of this run; it has {', '.join(t.name for t in tasks)}")
     examples = read_texts(task, read_stdin())
 
-    from bert_jax.data.batches import ordered_batches
-    from eval.evaluate import predict_split
-    from train.checkpoint import restore_params
-    from train.parallel import Parallel
-    from train.step import make_predict_step
+    from train.finished import restore_run
 
-    parallel = Parallel(1)
-    _, params = restore_params(run_folder.checkpoints, run_folder.fingerprint, model, tasks, flags.checkpoint)
-    limit = min(config.max_length, model.bert.max_position_embeddings)
-    encoded = encode_examples(tokenizer, examples, model.pair_encoding, limit)
-    predict = parallel.compile_predict_step(make_predict_step(model, task))
-    batches = ordered_batches(encoded, min(flags.batch_size, len(examples)), parallel.count, config.row_length)
+    run = restore_run(flags.run_dir, flags.checkpoint, devices=1)
+    encoded = run.encode(examples)
     if encoded.truncated:
-        print(f"{encoded.truncated} texts were cut to {limit} tokens", file=sys.stderr)
+        print(f"{encoded.truncated} texts were cut to {run.max_length} tokens", file=sys.stderr)
     with Interrupt() as interrupt:
-        outputs = predict_split(lambda batch: predict(params, batch), batches, interrupt.check)
+        outputs = run.predict(task, encoded, flags.batch_size, interrupt.check)
     for output in outputs:
         print(json.dumps(describe_output(task, output)))
 
 
 if __name__ == "__main__":
-    run_command(PredictConfig, run, "eval.predict")
+    run_command(PredictConfig, main, "eval.predict")

@@ -165,7 +165,7 @@ def test_a_packed_batch_and_a_padded_one_give_the_same_loss_and_gradients_with_d
 @pytest.mark.parametrize("devices", [2, 4])
 def test_several_devices_equal_one_with_sgd_and_dropout_on(devices):
     model, encoded, tx = tiny_model(), texts_of(22), optax.sgd(0.1)
-    trained = trained_parts(model, MASKED_LM, heads_only=False)
+    trained = trained_parts(model, MASKED_LM)
     params = {part: tree for part, tree in lively_params(model, ALL).items() if part in trained}
     results = []
     for count in (1, devices):
@@ -189,7 +189,7 @@ def test_a_step_of_masked_lm_moves_neither_the_pooler_nor_a_head_of_a_task():
     params = lively_params(model, ALL)
     state = init_state(params, tx, set(params))
     state = state.replace(opt_state=jax.tree.map(lambda x: x + 1 if x.dtype == np.float32 else x, state.opt_state))
-    step = jax.jit(make_train_step(model, MASKED_LM, tx, trained_parts(model, MASKED_LM, False), 0))
+    step = jax.jit(make_train_step(model, MASKED_LM, tx, trained_parts(model, MASKED_LM), 0))
     after, _ = step(state, only(masked_once(texts_of(8))[0]))
     assert moved_parts(state, after) == {"bert", "mlm"} and set(params) == {
         "bert",

@@ -166,7 +166,7 @@ def test_texts_of_every_tasks_dev_and_test_tables_are_held_out_and_judged_are_th
     assert names < set(inputs.hashes) and "quora-train.csv" not in inputs.hashes
     (tmp_path / "ids-sst-train.csv").write_text(f"\tid\tsentence\tsentiment\n0\ta\t{first}\t1\n")
     with pytest.raises(InputError, match="leaves no text of the train tables for --mode=mlm: 1 in dev or test"):
-        read_texts(tmp_path, [TASKS["sst"]], "train")
+        read_texts(tmp_path, [TASKS["sst"]], "train", {})
 
 
 def test_defaults_and_names_are_those_of_a_masked_lm():

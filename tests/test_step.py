@@ -22,7 +22,7 @@ SGD = optax.sgd(1.0)
 def gradient_and_loss(model, task, batch, seed=3):
     """One SGD update of rate 1: the loss, and what was subtracted from the parameters."""
     params = lively_params(model, (task,))
-    trained = trained_parts(model, task, heads_only=False)
+    trained = trained_parts(model, task)
     state, metrics = jax.jit(make_train_step(model, task, SGD, trained, seed))(init_state(params, SGD, trained), batch)
     return jax.tree.map(lambda a, b: np.asarray(a - b), params, state.params), float(metrics["loss"])
 
@@ -94,7 +94,7 @@ def test_idle_parts_and_their_optimizer_state_do_not_move(pooling):
     """Weight decay and momentum would move a head that only has zero gradients; ours is not touched at all."""
     model, tx = tiny_model(pooling=pooling), make_optimizer(1e-2, weight_decay=0.1)
     params = lively_params(model)
-    steps = {t: jax.jit(make_train_step(model, t, tx, trained_parts(model, t, False), 0)) for t in THREE}
+    steps = {t: jax.jit(make_train_step(model, t, tx, trained_parts(model, t), 0)) for t in THREE}
     state = init_state(params, tx, set(params))
     for task in THREE:  # every head has momentum
         state, _ = steps[task](state, packed(random_examples(task, 4), range(4), 40))
@@ -104,7 +104,7 @@ def test_idle_parts_and_their_optimizer_state_do_not_move(pooling):
 
 def test_heads_only_leaves_the_encoder_alone():
     model, tx, task = tiny_model(), make_optimizer(1e-2), TASKS["quora"]
-    params, trained = lively_params(model), trained_parts(tiny_model(), TASKS["quora"], heads_only=True)
+    params, trained = lively_params(model), trained_parts(tiny_model(), TASKS["quora"], frozen={"bert", "pooler"})
     batch = packed(random_examples(task, 4), range(4), 40)
     state, _ = jax.jit(make_train_step(model, task, tx, trained, 0))(init_state(params, tx, trained), batch)
     assert trained == ("quora",) and set(state.opt_state) == {"quora"}
@@ -116,7 +116,7 @@ def test_heads_only_leaves_the_encoder_alone():
 
 def test_a_second_batch_of_a_shape_does_not_retrace():
     model, tx, task = tiny_model(), make_optimizer(1e-3), TASKS["sst"]
-    parallel, trained = Parallel(1), trained_parts(tiny_model(), TASKS["sst"], False)
+    parallel, trained = Parallel(1), trained_parts(tiny_model(), TASKS["sst"])
     step = parallel.compile_train_step(make_train_step(model, task, tx, trained, 0))
     state = init_state(lively_params(model), tx, trained)
     encoded = random_examples(task, 16)
@@ -139,7 +139,7 @@ def packed_in(encoded, indices, slots) -> PackedBatch:
 @pytest.mark.parametrize("task", THREE, ids=lambda task: task.name)
 def test_four_devices_equal_one_with_sgd_and_dropout_on(task, examples):
     model, encoded, tx = tiny_model(), random_examples(task, 20), optax.sgd(0.1)
-    trained = trained_parts(model, task, False)
+    trained = trained_parts(model, task)
     params = lively_params(model)
     results = []
     for devices in (1, 4):

@@ -25,7 +25,7 @@ def append(path: Path, entry: dict[str, Any]) -> None:
     """Adds one line; NaN becomes null, as JSON has no word for it."""
     try:
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_without_nan(entry)) + "\n")
+            file.write(json.dumps(without_nan(entry)) + "\n")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -42,9 +42,14 @@ def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def dev_entries(path: Path) -> list[dict[str, Any]]:
+    """The lines of the log with dev scores, in their order."""
+    return [entry for _, entry in _lines(path) if "dev" in entry]
+
+
 def last_evaluation(path: Path) -> int | None:
     """The last update after which the dev tables were scored; None if there is none yet."""
-    return max((entry["step"] for _, entry in _lines(path) if "dev" in entry), default=None)
+    return max((entry["step"] for entry in dev_entries(path)), default=None)
 
 
 def best_entry(path: Path) -> dict[str, Any] | None:
@@ -52,7 +57,7 @@ def best_entry(path: Path) -> dict[str, Any] | None:
 
     None if the run has not been evaluated yet.
     """
-    entries = [entry for _, entry in _lines(path) if "dev" in entry]
+    entries = dev_entries(path)
     if not entries:
         return None
     best = max(entries, key=lambda entry: (-2 if entry["score"] is None else entry["score"], entry["step"]))
@@ -62,10 +67,15 @@ def best_entry(path: Path) -> dict[str, Any] | None:
 def _with_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(inner) for inner in value]
     return float("nan") if value is None else value
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same, with null for a number that is not finite: JSON has no word for it."""
     if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
+        return {key: without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

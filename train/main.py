@@ -9,6 +9,7 @@ from train.interrupt import Interrupt
 from train.log import last_evaluation
 from train.recipes import idle_flags, resolve_stages, with_recipe, without
 from train.rundir import RunDir, make_recipe_folder, start_run
+from train.starter import translate
 
 
 def run(config: TrainConfig) -> None:
@@ -47,4 +48,4 @@ def is_complete(inputs: Inputs, folder: RunDir) -> bool:
 
 
 if __name__ == "__main__":
-    run_command(TrainConfig, run, "train.main", prepare=with_recipe)
+    run_command(TrainConfig, run, "train.main", prepare=lambda flags: with_recipe(translate(flags)))

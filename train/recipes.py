@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.tasks import find_tasks
-from train.config import MLM_RATES, NOT_OF_MLM, PRETRAINED, RANDOM, Mode, RecipeName, TrainConfig, resolve, run_name
+from train.config import (
+    MLM_RATES,
+    NOT_OF_MLM,
+    PRETRAINED,
+    RANDOM,
+    Mode,
+    RecipeName,
+    TrainConfig,
+    resolve,
+    run_name,
+    subset_shares,
+)
 from train.rundir import RUNS
 
 EPOCHS = 10  # of all stages but masked LM, with weights that are trained already: those of the course's starter
@@ -102,6 +113,7 @@ def resolve_stages(config: TrainConfig) -> list[TrainConfig]:
     head_dropout = default.head_dropout if config.head_dropout is None else config.head_dropout
     epochs = config.epochs or (EPOCHS if config.init else RANDOM.epochs)
     mlm_lr = config.mlm_lr or "paper"
+    with_heads = _tasks_with_heads(config)
     of_mode: dict[str, dict[str, Any]] = {
         "mlm": {
             **{name: getattr(TrainConfig(), name) for name in NOT_OF_MLM},
@@ -109,7 +121,8 @@ def resolve_stages(config: TrainConfig) -> list[TrainConfig]:
             "epochs": config.mlm_epochs,
         },
         "pretrain": {
-            "tasks": ",".join(_tasks_with_heads(config)),
+            "tasks": ",".join(with_heads),
+            "subset": ",".join(f"{n}={s:g}" for n, s in subset_shares(config).items() if n in with_heads) or None,
             "head_dropout": head_dropout,
             "lr": config.pretrain_lr,
             "epochs": config.pretrain_epochs or epochs,

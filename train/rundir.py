@@ -1,6 +1,7 @@
 """The folder of a run: what it was asked for, its vocabulary, its log and its checkpoints.
 
-config.json  tokenizer/  metrics.jsonl  checkpoints/  lock; of a masked LM also model/
+config.json  tokenizer/  metrics.jsonl  checkpoints/  lock; of masked LM and of heads alone also model/. The folder of a
+recipe holds those of its stages. `eval.submission` adds predictions/ and predictions.zip to either.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ from train.lock import locked
 from train.manifest import hash_files, sync_folder, write_atomically
 from train.record import read_settings
 
+OF_A_RECIPE = re.compile(r"[1-9]-[a-z]+|predictions(\.zip(\.unfinished)?)?")  # stages, and files for the course
 RUNS = Path("runs")  # the only folder, beside that of the run itself, that is made if it is not there
 
 
@@ -114,7 +116,7 @@ def make_recipe_folder(path: Path) -> None:
       InputError: it holds something else.
       StorageError: it cannot be made.
     """
-    others = [name for name in _check_place(path) if not re.fullmatch("[1-9]-[a-z]+", name)]
+    others = [name for name in _check_place(path) if not OF_A_RECIPE.fullmatch(name)]
     if others:
         raise InputError(f"{path} holds {others[0]} and is no recipe's run; name a folder that is new or empty")
     _make_folder(path)

@@ -34,7 +34,7 @@ class TrainState(struct.PyTreeNode):
     opt_state: dict[str, Any]
 
 
-def trained_parts(model: ModelConfig, task: Task, frozen: Collection[str]) -> tuple[str, ...]:
+def trained_parts(model: ModelConfig, task: Task, frozen: Collection[str] = ()) -> tuple[str, ...]:
     """The parts that a step of a task moves: all it uses but those that are frozen."""
     return tuple(part for part in used_parts(model, task) if part not in frozen)
 

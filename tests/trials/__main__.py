@@ -12,11 +12,24 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.trials import artefacts, choices, disks, folders, kills, masks, neighbours, order, skips, tables, weights
+from tests.trials import (
+    artefacts,
+    audit,
+    choices,
+    disks,
+    folders,
+    kills,
+    masks,
+    neighbours,
+    order,
+    skips,
+    tables,
+    weights,
+)
 from tests.trials.harness import ROOT, SABOTAGE, Outcome, Trial
 from tests.trials.sabotage import SABOTAGES, apply_sabotage
 
-MODULES = (artefacts, choices, disks, folders, kills, masks, neighbours, order, skips, tables, weights)
+MODULES = (audit, artefacts, choices, disks, folders, kills, masks, neighbours, order, skips, tables, weights)
 TRIALS: dict[str, Trial] = {
     trial.name: trial
     for trial in sorted((trial for module in MODULES for trial in module.TRIALS), key=lambda trial: int(trial.name[1:]))

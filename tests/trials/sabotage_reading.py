@@ -65,6 +65,38 @@ def pickles_read() -> None:
     inputs.load_weights = load_weights
 
 
+def audited_as_spelled() -> None:
+    from eval import overlaps
+
+    overlaps.text_key = lambda text: text
+
+
+def audited_in_order() -> None:
+    from eval import overlaps
+
+    overlaps.row_key = lambda example: tuple(map(overlaps.text_key, example.texts))
+
+
+def conflicts_not_looked_for() -> None:
+    from eval import overlaps
+
+    overlaps.count_conflicts = lambda examples: {"distinct": 0, "rows": 0}
+
+
+def audit_uses_jax() -> None:
+    from eval import overlaps
+
+    real = overlaps.audit_task
+
+    def audit_task(task, tables):
+        import jax
+
+        assert jax
+        return real(task, tables)
+
+    overlaps.audit_task = audit_task
+
+
 READING = (
     labels_not_checked,
     encoding_not_checked,
@@ -73,4 +105,8 @@ READING = (
     values_not_checked,
     files_not_checked,
     pickles_read,
+    audited_as_spelled,
+    audited_in_order,
+    conflicts_not_looked_for,
+    audit_uses_jax,
 )

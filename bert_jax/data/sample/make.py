@@ -1,8 +1,8 @@
 """Makes the embedded sample: `python -m bert_jax.data.sample.make`. The same bytes every time.
 
-Three tasks of generated sentences whose labels follow from the words: reviews with five grades of opinion, pairs of
-questions that ask for the same thing or not, and pairs of scenes that share their person, deed and place or not. Each
-idea has several wordings, so a model has to learn which words mean the same.
+Tasks of generated sentences whose labels follow from the words: reviews with five grades of opinion, long reviews that
+are for or against a film, pairs of questions that ask for the same thing or not, and pairs of scenes that share their
+person, deed and place or not. Each idea has several wordings, so a model has to learn which words mean the same.
 """
 
 import csv
@@ -15,6 +15,7 @@ from pathlib import Path
 from bert_jax.tokenizer import SPECIAL_TOKENS
 
 SPLIT_SIZES = {"train": 960, "dev": 240, "test-student": 120}
+LONG_SPLIT_SIZES = {"train": 240, "dev": 120, "test-student": 120}
 
 OPINIONS = {
     4: ["superb", "dazzling", "unforgettable", "magnificent", "a triumph", "a masterpiece"],
@@ -92,9 +93,29 @@ def review(rng: random.Random) -> Row:
     """A sentence about a film and its grade from 0 to 4; a tenth of the grades is one off, as people's grades are."""
     grade = rng.choice(list(OPINIONS))
     given = min(max(grade + rng.choice([-1, 1]), 0), 4) if rng.random() < 0.1 else grade
+    return [judgement(rng, grade)], str(given)
+
+
+def judgement(rng: random.Random, grade: int) -> str:
+    """A sentence about a film that gives it a grade."""
     opinion = rng.choice(OPINIONS[grade])
-    text = rng.choice(REVIEWS).format(aspect=rng.choice(ASPECTS), opinion=opinion, Opinion=opinion.capitalize())
-    return [text], str(given)
+    return rng.choice(REVIEWS).format(aspect=rng.choice(ASPECTS), opinion=opinion, Opinion=opinion.capitalize())
+
+
+def long_review(rng: random.Random) -> Row:
+    """Six to sixteen sentences about a film, and whether they are for it (1) or against it (0).
+
+    Of ten sentences about seven take that side, two none and one the other; a few begin a paragraph, as the course's
+    reviews mark it.
+    """
+    label = int(rng.random() < 0.5)
+    sides = {0: [0, 1], 1: [3, 4]}
+    text = ""
+    for number in range(rng.randint(6, 16)):
+        grades = rng.choices([sides[label], [2], sides[1 - label]], weights=[7, 2, 1])[0]
+        between = rng.choices([" ", " <br /><br /> "], weights=[5, 1])[0] if number else ""
+        text += between + judgement(rng, rng.choice(grades))
+    return [text], str(label)
 
 
 def questions(rng: random.Random) -> Row:
@@ -139,20 +160,25 @@ def scenes(rng: random.Random) -> Row:
     return [text[0].upper() + text[1:] for text in texts], f"{score - lower:.1f}"
 
 
-TABLES: dict[str, tuple[Callable[[random.Random], Row], list[str]]] = {
-    "ids-sst": (review, ["sentence", "sentiment"]),
-    "quora": (questions, ["sentence1", "sentence2", "is_duplicate"]),
-    "sts": (scenes, ["sentence1", "sentence2", "similarity"]),
+# Of each task: what makes a row, its columns, the rows of each split.
+TABLES: dict[str, tuple[Callable[[random.Random], Row], list[str], dict[str, int]]] = {
+    "ids-sst": (review, ["sentence", "sentiment"], SPLIT_SIZES),
+    "ids-cfimdb": (long_review, ["sentence", "sentiment"], LONG_SPLIT_SIZES),
+    "quora": (questions, ["sentence1", "sentence2", "is_duplicate"], SPLIT_SIZES),
+    "sts": (scenes, ["sentence1", "sentence2", "similarity"], SPLIT_SIZES),
 }
 
 
 def write_tables(folder: Path) -> list[str]:
-    """Writes the three tables of each task, no text or pair in two of them, and returns the train texts."""
+    """Writes the three tables of each task, no text or pair in two of them.
+
+    Returns the train texts that the vocabulary is made of: not the long reviews, whose sentences are as the short ones.
+    """
     corpus = []
-    for stem, (make_row, columns) in TABLES.items():
+    for stem, (make_row, columns, sizes) in TABLES.items():
         rng = random.Random(stem)
         seen: set[tuple[str, ...]] = set()
-        for split, size in SPLIT_SIZES.items():
+        for split, size in sizes.items():
             labelled = split != "test-student"
             with (folder / f"{stem}-{split}.csv").open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, delimiter="\t", lineterminator="\n")
@@ -165,7 +191,7 @@ def write_tables(folder: Path) -> list[str]:
                     seen.add(tuple(texts))
                     identity = hashlib.sha256("\t".join([stem, split, *texts]).encode()).hexdigest()[:25]
                     writer.writerow([number, identity, *texts, *([label] if labelled else [])])
-                    corpus += texts if split == "train" else []
+                    corpus += texts if split == "train" and make_row is not long_review else []
     return corpus
 
 
@@ -190,4 +216,5 @@ if __name__ == "__main__":
     texts = write_tables(here)
     write_vocabulary(here, texts)
     words = Counter(word for text in texts for word in text.split())
-    print(f"{sum(SPLIT_SIZES.values())} rows a task, {len(words)} words in {len(texts)} train texts, in {here}")
+    rows = ", ".join(f"{stem} {sum(sizes.values())}" for stem, (_, _, sizes) in TABLES.items())
+    print(f"rows: {rows}; {len(words)} words in the {len(texts)} texts of the vocabulary; in {here}")

@@ -1,0 +1,230 @@
+"""An experiment of the paper: a recipe's run, trained in a process of its own, judged, and kept as a result."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bert_jax.data.sample import SAMPLE
+from bert_jax.data.tables import find_file
+from bert_jax.errors import InputError, Interrupted, UserError
+from bert_jax.files import read_json
+from bert_jax.tasks import Split, find_tasks
+from bert_jax.weights import find_weights
+from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
+from train.inputs import SPLITS, read_examples
+from train.interrupt import Interrupt
+from train.log import dev_entries, without_nan
+from train.manifest import write_atomically
+from train.recipes import resolve_stages, start_config
+
+if TYPE_CHECKING:
+    from train.finished import FinishedRun
+
+EVAL_BATCH = 32  # examples
+
+
+def train_flags(config: TrainConfig) -> list[str]:
+    """The flags of `train.main` that mean these settings."""
+    start = start_config(config.recipe)
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    changed = {name: value for name, value in values.items() if value != getattr(start, name)}
+    return [f"--recipe={config.recipe}", *(f"--{name}={value}" for name, value in changed.items())]
+
+
+def identify(config: TrainConfig) -> dict[str, Any]:
+    """What makes a result this result: the settings of each stage, and the SHA-256 of each file that is read."""
+    stages = [{**stage_settings(stage), "epochs": stage.epochs} for stage in resolve_stages(config)]
+    paths = [find_file(config.data_dir or SAMPLE, task, split) for task in find_tasks(config.tasks) for split in SPLITS]
+    if config.init:
+        paths.append(find_weights(config.init) / "model.safetensors")
+    return {"stages": stages, "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}}
+
+
+def stage_settings(stage: TrainConfig) -> dict[str, Any]:
+    """Settings that change what a stage computes, as JSON has them; its epochs apart."""
+    values = dataclasses.asdict(stage)
+    return {name: value for name, value in values.items() if name not in MAY_CHANGE | SAME_CONTENT}
+
+
+def find_result(path: Path, config: TrainConfig) -> dict[str, Any] | None:
+    """A result that was written before, if it is that of a run with these settings and files.
+
+    Raises:
+      InputError: the file holds something else.
+    """
+    try:
+        result = read_json(path)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; delete it") from None
+    return result if result.get("identity") == identify(config) else None
+
+
+def write_result(path: Path, config: TrainConfig, judged: dict[str, Any]) -> dict[str, Any]:
+    """Keeps what is known of a finished run in a file, and returns it as it will be read."""
+    result = without_nan({"identity": identify(config), **judged})
+    write_atomically(path, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def train_runs(
+    configs: Mapping[str, TrainConfig], runs_dir: Path, jobs: int, interrupt: Interrupt
+) -> Iterator[tuple[str, TrainConfig]]:
+    """Trains runs, some at a time, and yields each as it ends; raises what `train_run` raises."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        running = {
+            pool.submit(train_run, config, runs_dir, interrupt): (name, config) for name, config in configs.items()
+        }
+        try:
+            for ended in concurrent.futures.as_completed(running):
+                ended.result()
+                yield running[ended]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def train_run(config: TrainConfig, runs_dir: Path, interrupt: Interrupt) -> None:
+    """Runs `train.main` in a process of its own, to its end; what it says goes to a file beside its folder.
+
+    Raises:
+      Interrupted: a signal came, and was handed on; the run has saved its state.
+      UserError: it failed, with the code that it had.
+    """
+    assert config.run_dir is not None
+    interrupt.check()
+    share_stages(config, runs_dir)
+    log = config.run_dir.with_name(config.run_dir.name + ".log")
+    command = [sys.executable, "-m", "train.main", *train_flags(config)]
+    with log.open("a", encoding="utf-8") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        while (code := poll(process)) is None:
+            try:
+                interrupt.check()
+            except Interrupted:
+                process.terminate()
+                process.wait()
+                raise
+    if code:
+        last = log.read_text(encoding="utf-8").strip().splitlines()[-1].removeprefix("error: ")
+        failure = Interrupted if code == Interrupted.exit_code else UserError
+        error = failure(f"{config.run_dir.name}: {last} (see {log})")
+        error.exit_code = code
+        raise error
+
+
+def poll(process: subprocess.Popen, seconds: float = 0.2) -> int | None:
+    """The exit code of a process; None if it runs on for a while."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def share_stages(config: TrainConfig, runs_dir: Path) -> None:
+    """Copies the stages that another run has in common with this one from its beginning, and has finished.
+
+    A stage is a pure function of its settings and what it starts from, so its bytes would be the same. `train.main`
+    checks again that it is.
+    """
+    stages = resolve_stages(config)
+    assert config.run_dir is not None
+    for other in sorted(runs_dir.glob("*/")):
+        for stage in stages[:-1]:
+            assert stage.run_dir is not None
+            there = other / stage.run_dir.name
+            if not (there / "model").exists() or read_settings_of(there) != {
+                **stage_settings(stage),
+                "epochs": stage.epochs,
+            }:
+                break
+            if not stage.run_dir.exists():
+                unfinished = config.run_dir.with_name(config.run_dir.name + ".unfinished")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                shutil.copytree(there, unfinished)
+                config.run_dir.mkdir(exist_ok=True)
+                unfinished.rename(stage.run_dir)
+
+
+def read_settings_of(stage: Path) -> dict[str, Any] | None:
+    """The settings that a stage's folder was made with, as `stage_settings` gives them, and its epochs."""
+    try:
+        values = json.loads((stage / "config.json").read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError):
+        return None
+    kept = MAY_CHANGE - {"epochs"} | SAME_CONTENT
+    return {name: value for name, value in values.items() if name not in kept}
+
+
+def judge_run(config: TrainConfig, interrupt: Interrupt) -> dict[str, Any]:
+    """Scores of every stage on dev, and of the last on train as well, with how it came there."""
+    import jax
+
+    stages = resolve_stages(config)
+    judged: dict[str, Any] = {}
+    for stage in stages:
+        assert stage.run_dir is not None
+        curve = [
+            {"epoch": entry["epoch"], "dev": entry["dev"]} for entry in dev_entries(stage.run_dir / "metrics.jsonl")
+        ]
+        splits: tuple[Split, ...] = ("dev", "train") if stage is stages[-1] else ("dev",)
+        judged[stage.mode] = {
+            "epochs": stage.epochs,
+            "lr": stage.lr,
+            "batch_size": stage.batch_size,
+            "curve": curve,
+            **judge_stage(stage, splits, interrupt),
+        }
+    device = jax.devices()[0]
+    return {
+        "command": " ".join(["python -m train.main", *train_flags(config)]),
+        "machine": f"{jax.device_count()} x {device.device_kind}, {platform.machine()}",
+        "versions": {"python": platform.python_version(), "jax": jax.__version__},
+        "stages": judged,
+    }
+
+
+def judge_stage(stage: TrainConfig, splits: Sequence[Split], interrupt: Interrupt) -> dict[str, Any]:
+    """Scores of the best checkpoint of a stage, their intervals on dev, and confusion matrices, by split."""
+    from train.finished import restore_run
+
+    assert stage.run_dir is not None
+    run = restore_run(stage.run_dir, "best")
+    return {split: judge_split(run, stage, split, interrupt) for split in splits}
+
+
+def judge_split(run: FinishedRun, stage: TrainConfig, split: Split, interrupt: Interrupt) -> dict[str, Any]:
+    """Scores of a checkpoint on one split."""
+    import numpy as np
+
+    from eval.metrics import bootstrap, confusion, interval, score_task
+
+    scores, intervals, matrices, drawn = {}, {}, {}, []
+    for task in run.tasks:
+        encoded = run.encode(read_examples(stage, stage.data_dir, task, split).examples)
+        outputs = run.predict(task, encoded, EVAL_BATCH, interrupt.check)
+        scores[task.name] = score_task(task, outputs, encoded.labels)
+        if task.kind != "mlm":
+            matrices[task.name] = confusion(task, outputs, encoded.labels).tolist()
+        if split == "dev":
+            draws = bootstrap(task, outputs, encoded.labels)
+            intervals[task.name] = {name: interval(values) for name, values in draws.items()}
+            drawn.append(draws[task.metric])
+    return {
+        "step": run.step,
+        "scores": scores,
+        "intervals": intervals,
+        "mean": float(np.mean([scores[task.name][task.metric] for task in run.tasks])),
+        "mean_interval": interval(np.mean(drawn, axis=0)) if drawn else None,
+        "confusion": matrices,
+    }
