@@ -36,7 +36,7 @@ def confusion(task: Task, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray
     return counts
 
 
-def bootstrap(task: Task, outputs: np.ndarray, labels: np.ndarray, resamples: int = 1000) -> dict[str, np.ndarray]:
+def bootstrap(task: Task, outputs: np.ndarray, labels: np.ndarray, resamples: int) -> dict[str, np.ndarray]:
     """Every score of a task on rows drawn anew, with replacement: metric -> [resamples, ...].
 
     The draws are always the same. Of masked LM the rows are the masked tokens.

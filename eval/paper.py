@@ -11,15 +11,17 @@ from bert_jax.errors import InputError, StorageError
 from bert_jax.tasks import TASKS, find_tasks
 from eval.comparison import compare, print_comparison
 from eval.overlaps import audit_tables
-from eval.published import FIGURE_EPOCHS, SHARES, TABLES, Experiment, wanted_experiments
+from eval.published import FIGURE_EPOCHS, SHARES, TABLES, Experiment, read_stages, wanted_experiments
 from train.command import run_command
-from train.config import TrainConfig, check_positive
-from train.experiment import find_result, judge_run, train_runs, write_result
+from train.config import RANDOM, TrainConfig, check_positive
+from train.experiment import find_result, judge_run, same_runs, train_runs, write_result
 from train.inputs import read_tables
 from train.interrupt import Interrupt
 from train.recipes import RECIPES, resolve_stages, start_config
 
 QUICK_SHARE = 0.25  # of the train tables
+RESAMPLES, QUICK_RESAMPLES = 1000, 200  # draws of each interval
+SUITED_LR = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +51,9 @@ class PaperConfig:
     """Passes over the texts in masked LM. Default: the recipes'."""
     figure_epochs: int = FIGURE_EPOCHS
     """Passes over the data in the runs of Figure 1."""
-    suited_lr: float = 1e-4
-    """Learning rate of the last stage in the table of rates that suit the weights."""
+    suited_lr: float | None = None
+    """Learning rate of the last stage in the table of rates that suit the weights. Default: 1e-4, or 1e-3 for models
+    that start random."""
     seed: int = 11711
     """Seed of every run."""
     runs_dir: Path = Path("runs/paper")
@@ -71,8 +74,9 @@ def main(flags: PaperConfig) -> None:
     if flags.list:
         print_list(flags)
         return
+    rate = flags.suited_lr or (SUITED_LR if flags.init else RANDOM.lr)
     shares = SHARES if not flags.quick else (SHARES[0], SHARES[-1])
-    experiments = wanted_experiments(numbers, shares if figure else (), flags.suited_lr, flags.figure_epochs)
+    experiments = wanted_experiments(numbers, shares if figure else (), rate, flags.figure_epochs)
     configs = {experiment.name: train_config(experiment, flags) for experiment in experiments}
     for config in configs.values():
         for stage in resolve_stages(config)[-1:]:
@@ -88,9 +92,12 @@ def main(flags: PaperConfig) -> None:
         results = {name: result for name, result in known.items() if result is not None}
         missing = {name: config for name, config in configs.items() if name not in results}
         print(f"{len(configs)} runs, {len(results)} of them finished; what each says is in {flags.runs_dir}/NAME.log")
-        for name, config in train_runs(missing, flags.runs_dir, flags.jobs, interrupt):
-            results[name] = write_result(results_dir / f"{name}.json", config, judge_run(config, interrupt))
-            print(f"{len(results)} of {len(configs)}  {name}", flush=True)
+        for names, config in train_runs(same_runs(missing), flags.runs_dir, flags.jobs, interrupt):
+            modes = set().union(*(read_stages(name) for name in names))
+            judged = judge_run(config, modes, QUICK_RESAMPLES if flags.quick else RESAMPLES, interrupt)
+            for name in names:
+                results[name] = write_result(results_dir / f"{name}.json", config, judged)
+            print(f"{len(results)} of {len(configs)}  {', '.join(names)}", flush=True)
         results = {name: results[name] for name in configs}
     comparison = compare(numbers, shares if figure else (), results, flags.figure_epochs)
     print_comparison(comparison)
@@ -128,7 +135,7 @@ def print_list(flags: PaperConfig) -> None:
         print(f"table {number}   {table.title}")
         print("          " + ", ".join(dict.fromkeys(row.experiment for row in table.rows)))
     print("figure 1  F1 of Quora on dev, in turn minus MT-DNN, against the share of Quora's train table")
-    study = wanted_experiments([], SHARES, flags.suited_lr, flags.figure_epochs)
+    study = wanted_experiments([], SHARES, SUITED_LR, flags.figure_epochs)
     print("          " + ", ".join(experiment.name for experiment in study))
     print("recipes")
     for name, recipe in RECIPES.items():

@@ -196,6 +196,12 @@ def wanted_experiments(
     ]
 
 
+def read_stages(name: str) -> set[str]:
+    """The stages of an experiment that a table reads, and the last."""
+    rows = [(row, table) for table in TABLES.values() for row in table.rows if row.experiment == name]
+    return {"finetune"} | {row.stage or cell.stage for row, table in rows for cell in table.columns.values()}
+
+
 def read_cell(cell: Cell, row: Row, result: Mapping[str, Any]) -> tuple[float, tuple[float, float] | None] | None:
     """A number and its interval, out of what is known of a run; None if it is not known.
 

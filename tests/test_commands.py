@@ -49,7 +49,10 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *part
         (["--similarity_head=cosine", "--pair_encoding=joint"], ["--pair_encoding=separate"]),
         (["--mode=pretrain", "--similarity_head=cosine"], ["has no weights"]),
         (["extra"], ["extra"]),
-        (["--tasks=cfimdb"], ["the embedded sample has no task cfimdb"]),
+        (["--recipe=foo"], ["'foo'", "'in_turn_mlm_cosine'"]),
+        (["--subset=quora=2"], ["--subset=quora=2", "at most 1"]),
+        (["--subset=cfimdb=0.5"], ["'cfimdb'", "--tasks"]),
+        (["--option=everything"], ["pretrain", "finetune"]),
         (["--weight_decay=nan"], ["--weight_decay=nan"]),
         (["--row_length=1000"], ["--row_length=1000"]),
     ],
@@ -94,8 +97,8 @@ def test_help_says_what_a_run_does_and_every_flag():
     done = command("train.main", "--help")
     assert done.returncode == 0 and done.stderr == ""
     flags = (
-        "scheduler tasks data_dir init model mode epochs batch_size lr seed run_dir pair_encoding similarity_head "
-        "pooling dtype max_length max_steps devices"
+        "recipe scheduler tasks data_dir subset init model mode epochs batch_size lr seed run_dir pair_encoding "
+        "similarity_head pooling dtype max_length max_steps devices"
     )
     for flag in flags.split():
         assert f"--{flag} " in done.stdout

@@ -10,7 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,14 +78,20 @@ def write_result(path: Path, config: TrainConfig, judged: dict[str, Any]) -> dic
     return result
 
 
+def same_runs(configs: Mapping[str, TrainConfig]) -> list[tuple[list[str], TrainConfig]]:
+    """Experiments that are one and the same run under several names, together; in the order given."""
+    found: dict[str, tuple[list[str], TrainConfig]] = {}
+    for name, config in configs.items():
+        found.setdefault(json.dumps(identify(config), sort_keys=True), ([], config))[0].append(name)
+    return list(found.values())
+
+
 def train_runs(
-    configs: Mapping[str, TrainConfig], runs_dir: Path, jobs: int, interrupt: Interrupt
-) -> Iterator[tuple[str, TrainConfig]]:
+    runs: Sequence[tuple[list[str], TrainConfig]], runs_dir: Path, jobs: int, interrupt: Interrupt
+) -> Iterator[tuple[list[str], TrainConfig]]:
     """Trains runs, some at a time, and yields each as it ends; raises what `train_run` raises."""
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        running = {
-            pool.submit(train_run, config, runs_dir, interrupt): (name, config) for name, config in configs.items()
-        }
+        running = {pool.submit(train_run, config, runs_dir, interrupt): (names, config) for names, config in runs}
         try:
             for ended in concurrent.futures.as_completed(running):
                 ended.result()
@@ -166,8 +172,13 @@ def read_settings_of(stage: Path) -> dict[str, Any] | None:
     return {name: value for name, value in values.items() if name not in kept}
 
 
-def judge_run(config: TrainConfig, interrupt: Interrupt) -> dict[str, Any]:
-    """Scores of every stage on dev, and of the last on train as well, with how it came there."""
+def judge_run(config: TrainConfig, modes: Collection[str], resamples: int, interrupt: Interrupt) -> dict[str, Any]:
+    """How a run's stages went, and scores of some of them on dev, of the last one on train as well.
+
+    Args:
+      modes: of the stages that are scored.
+      resamples: draws that the intervals are made of.
+    """
     import jax
 
     stages = resolve_stages(config)
@@ -178,12 +189,13 @@ def judge_run(config: TrainConfig, interrupt: Interrupt) -> dict[str, Any]:
             {"epoch": entry["epoch"], "dev": entry["dev"]} for entry in dev_entries(stage.run_dir / "metrics.jsonl")
         ]
         splits: tuple[Split, ...] = ("dev", "train") if stage is stages[-1] else ("dev",)
+        scored = stage.mode in modes
         judged[stage.mode] = {
             "epochs": stage.epochs,
             "lr": stage.lr,
             "batch_size": stage.batch_size,
             "curve": curve,
-            **judge_stage(stage, splits, interrupt),
+            **(judge_stage(stage, splits, resamples, interrupt) if scored else {}),
         }
     device = jax.devices()[0]
     return {
@@ -194,16 +206,18 @@ def judge_run(config: TrainConfig, interrupt: Interrupt) -> dict[str, Any]:
     }
 
 
-def judge_stage(stage: TrainConfig, splits: Sequence[Split], interrupt: Interrupt) -> dict[str, Any]:
+def judge_stage(stage: TrainConfig, splits: Sequence[Split], resamples: int, interrupt: Interrupt) -> dict[str, Any]:
     """Scores of the best checkpoint of a stage, their intervals on dev, and confusion matrices, by split."""
     from train.finished import restore_run
 
     assert stage.run_dir is not None
     run = restore_run(stage.run_dir, "best")
-    return {split: judge_split(run, stage, split, interrupt) for split in splits}
+    return {split: judge_split(run, stage, split, resamples, interrupt) for split in splits}
 
 
-def judge_split(run: FinishedRun, stage: TrainConfig, split: Split, interrupt: Interrupt) -> dict[str, Any]:
+def judge_split(
+    run: FinishedRun, stage: TrainConfig, split: Split, resamples: int, interrupt: Interrupt
+) -> dict[str, Any]:
     """Scores of a checkpoint on one split."""
     import numpy as np
 
@@ -217,7 +231,7 @@ def judge_split(run: FinishedRun, stage: TrainConfig, split: Split, interrupt: I
         if task.kind != "mlm":
             matrices[task.name] = confusion(task, outputs, encoded.labels).tolist()
         if split == "dev":
-            draws = bootstrap(task, outputs, encoded.labels)
+            draws = bootstrap(task, outputs, encoded.labels, resamples)
             intervals[task.name] = {name: interval(values) for name, values in draws.items()}
             drawn.append(draws[task.metric])
     return {

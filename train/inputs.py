@@ -194,7 +194,5 @@ def read_split(data_dir: Path | None, task: Task, split: Split, labelled: bool =
     Raises:
       InputError: it is missing or wrong.
     """
-    if data_dir is None and not has_file(SAMPLE, task, split):
-        raise InputError(f"the embedded sample has no task {task.name}; --data_dir names a folder that has")
     table = read_table(find_file(data_dir or SAMPLE, task, split), task, labelled)
     return take_share(table, share) if split == "train" and share < 1 else table

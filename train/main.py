@@ -19,6 +19,11 @@ def run(config: TrainConfig) -> None:
         flags = ", ".join(f"--{name}={getattr(config, name)}" for name in idle)
         print(f"warning: {flags} has no effect here", file=sys.stderr)
     stages = resolve_stages(without(config, idle))
+    if config.dry_run:
+        from train.forecast import print_forecast
+
+        print_forecast(stages)
+        return
     with Interrupt() as interrupt:
         for later in stages[1:]:
             read_tables(later)

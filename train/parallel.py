@@ -59,6 +59,17 @@ class Parallel:
         mapped = jax.pmap(self._counted(step), AXIS, in_axes=(None, 0), devices=self.devices)
         return lambda params, batch: np.concatenate(np.asarray(mapped(params, batch)))
 
+    def temporary_bytes(self, step: TrainStep, state: TrainState, batch: PackedBatch) -> int:
+        """Memory of one device that a step needs beside the state; compiles it, and runs nothing.
+
+        Args:
+          state: its shapes and types.
+        """
+        shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), _only_share(batch))
+        compiled = jax.jit(step, donate_argnums=0).lower(state, shapes).compile()
+        analysis = compiled.memory_analysis()
+        return 0 if analysis is None else analysis.temp_size_in_bytes
+
     def _counted(self, step: Callable) -> Callable:
         @functools.wraps(step)
         def traced(*args, **kwargs):

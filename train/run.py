@@ -81,6 +81,13 @@ def plan_run(inputs: Inputs, shares: int) -> Plan:
     )
 
 
+def frozen_parts(inputs: Inputs) -> set[str]:
+    """What --mode=pretrain does not train: the encoder, and a pooler that came with the weights."""
+    if inputs.config.mode != "pretrain":
+        return set()
+    return {"bert", *(inputs.weights or {})} - {task.name for task in inputs.tables}
+
+
 def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan, check: Callable[[], None]) -> Evaluate:
     """A function from parameters to the dev scores by task, and the one score that picks the best checkpoint.
 
@@ -114,8 +121,7 @@ def train(inputs: Inputs, run: RunDir, interrupt: Interrupt, is_last: bool = Tru
     model = model_config(config, inputs.bert)
     plan = plan_run(inputs, parallel.count)
     tx = make_optimizer(config.lr, config.weight_decay)
-    frozen = {"bert", *(inputs.weights or {})} - {task.name for task in inputs.tables}
-    trained = {task: trained_parts(model, task, frozen if config.mode == "pretrain" else ()) for task in inputs.tables}
+    trained = {task: trained_parts(model, task, frozen_parts(inputs)) for task in inputs.tables}
     params = init_params(model, list(inputs.tables), config.seed, inputs.weights)
     params = jax.tree.map(jax.numpy.asarray, params)
     state = init_state(params, tx, {part for parts in trained.values() for part in parts})
