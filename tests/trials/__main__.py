@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.trials import (
@@ -26,7 +27,8 @@ from tests.trials import (
     tables,
     weights,
 )
-from tests.trials.harness import ROOT, SABOTAGE, Outcome, Trial
+from tests.trials.harness import PROGRAMS, ROOT, SABOTAGE, Outcome, Trial
+from tests.trials.runs import compile_programs, copy_programs
 from tests.trials.sabotage import SABOTAGES, apply_sabotage
 
 MODULES = (audit, artefacts, choices, disks, folders, kills, masks, neighbours, order, skips, tables, weights)
@@ -41,6 +43,8 @@ def run_trial(trial: Trial, quick: bool) -> dict:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"trial-{trial.name}-") as folder:
         try:
+            if trial.compiled:
+                copy_programs(Path(folder))
             outcome = trial.run(quick, Path(folder))
         except Exception as error:  # of the trial, not of what it tries
             outcome = Outcome(failures=[f"the trial itself broke: {error!r}"])
@@ -59,10 +63,10 @@ def run_trial(trial: Trial, quick: bool) -> dict:
     }
 
 
-def run_apart(trial: Trial, quick: bool, without: str | None) -> dict:
+def run_apart(trial: Trial, quick: bool, without: str | None, programs: Path) -> dict:
     """Runs one trial in a process of its own; without one of its guards it is as it should be if the trial fails."""
     command = [sys.executable, "-m", "tests.trials", trial.name, *(["--quick"] if quick else [])]
-    environment = {**os.environ, **({SABOTAGE: without} if without else {})}
+    environment = {**os.environ, PROGRAMS: str(programs), **({SABOTAGE: without} if without else {})}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     try:
         result = json.loads(done.stdout.strip().splitlines()[-1])
@@ -72,6 +76,27 @@ def run_apart(trial: Trial, quick: bool, without: str | None) -> dict:
         return result
     noticed = not result["passed"] and bool(result["failures"])
     return {"trial": trial.name, "sabotage": without, "noticed": noticed, "failures": result["failures"][:3]}
+
+
+def run_all(cases: list[tuple[Trial, str | None]], quick: bool, jobs: int) -> Iterator[dict]:
+    """Runs trials, each without one of its guards or whole, so many at a time; yields how they went as they end.
+
+    Those that need no programs begin while these are compiled, and of both kinds the longest, so that all workers end
+    at about the same time.
+    """
+    ordered = sorted(cases, key=lambda case: (case[0].compiled, -case[0].seconds))
+    with tempfile.TemporaryDirectory(prefix="trials-") as folder, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        programs = Path(folder) / "programs"
+        programs.mkdir()
+        compiling = pool.submit(compile_programs, programs) if any(trial.compiled for trial, _ in cases) else None
+
+        def one(trial: Trial, without: str | None) -> dict:
+            if compiling and trial.compiled:
+                compiling.result()
+            return run_apart(trial, quick, without, programs)
+
+        for done in concurrent.futures.as_completed([pool.submit(one, *case) for case in ordered]):
+            yield done.result()
 
 
 def main() -> int:
@@ -93,10 +118,9 @@ def main() -> int:
         return 0 if result["passed"] else 1
     cases = [(trial, without) for trial in trials for without in (trial.sabotages if flags.sabotage else (None,))]
     good = True
-    with concurrent.futures.ThreadPoolExecutor(flags.jobs) as pool:
-        for result in pool.map(lambda case: run_apart(case[0], flags.quick, case[1]), cases):
-            print(json.dumps(result), flush=True)
-            good = good and result["noticed" if flags.sabotage else "passed"]
+    for result in run_all(cases, flags.quick, flags.jobs):
+        print(json.dumps(result), flush=True)
+        good = good and result["noticed" if flags.sabotage else "passed"]
     return 0 if good else 1
 
 

@@ -159,7 +159,7 @@ def full_disk(quick: bool, folder: Path) -> Outcome:
         outcome.check(ended.is_one_sentence(5, "cannot be written"), f"predictions to a full device: {ended}")
     outcome.n += 1
     ended = run(
-        "train.main", "--model=bert-base", "--batch_size=512", "--row_length=512", f"--run_dir={folder / 'big'}",
+        "train.main", "--model=bert-small", "--batch_size=512", "--row_length=512", f"--run_dir={folder / 'big'}",
         env=environment(**{FAULT: "little_memory:3000"}),
     )  # fmt: skip
     outcome.check(ended.code == 5 and "not enough memory" in ended.err, f"too little memory: {ended}")
@@ -233,9 +233,9 @@ def _read_only(folder: Path) -> Iterator[Path]:
 
 TRIALS = (
     Trial("T6", "a checkpoint that has changed on the disk is noticed, and the one before is taken", bit_rot,
-          ("manifest_not_checked",)),
+          ("manifest_not_checked",), seconds=30, compiled=True),
     Trial("T9", "a full disk or memory ends in code 5, and the run goes on once there is room", full_disk,
-          ("failed_writes_not_noticed",)),
+          ("failed_writes_not_noticed",), seconds=80, compiled=True),
     Trial("T10", "a folder that cannot be a run's is refused, and nothing is written", no_folder,
           ("folder_not_checked",)),
 )  # fmt: skip

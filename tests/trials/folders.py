@@ -9,7 +9,7 @@ from pathlib import Path
 from bert_jax.data.sample import SAMPLE
 from tests.trials.faults import FAULT
 from tests.trials.harness import ROOT, Outcome, Trial, run
-from tests.trials.runs import TEXTS, SmallRun, compiling_once
+from tests.trials.runs import RUN, TEXTS, SmallRun, compiling_once
 
 PLAIN = ROOT / "tests" / "references" / "plain"
 SECRET = "hf_doNotTellAnyone0123456789"
@@ -129,7 +129,7 @@ def secrets(quick: bool, folder: Path) -> Outcome:
     local = ("--tasks=sst,sts", "--max_steps=4", "--max_length=16")
     commands = {
         "a folder of weights": (f"--init={weights}", f"--data_dir={data}", f"--run_dir={folder / 'a'}", *local),
-        "the sample": (f"--run_dir={folder / 'b'}", *local),
+        "the sample": (f"--run_dir={folder / 'b'}", *RUN, "--max_steps=4"),
         "a wrong flag": ("--epoch=3",),
     }
     said = {}
@@ -164,8 +164,9 @@ def _copy_model(folder: Path) -> None:
 
 TRIALS = (
     Trial("T8", "a run goes on with harmless settings only, and says which one is not", changed_settings,
-          ("settings_not_compared",)),
-    Trial("T11", "one process at a time works in a run's folder", two_at_once, ("lock_not_held",)),
+          ("settings_not_compared",), seconds=35, compiled=True),
+    Trial("T11", "one process at a time works in a run's folder", two_at_once, ("lock_not_held",),
+          seconds=25, compiled=True),
     Trial("T24", "a token in the environment is written nowhere; a local folder needs no network", secrets,
-          ("environment_in_the_record",)),
+          ("environment_in_the_record",), seconds=30, compiled=True),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 JAX_IMPORTED = "JAX was imported"
 SABOTAGE = "TRIAL_SABOTAGE"  # names the guard that is taken out of the program, in every process of a trial
+PROGRAMS = "TRIAL_PROGRAMS"  # folder with the programs of a small run, from which a trial takes a copy
 
 
 @dataclasses.dataclass
@@ -56,14 +57,19 @@ class Outcome:
 class Trial:
     """A claim of docs/trials.md and how it is tried.
 
-    run: (quick, empty folder of its own) -> Outcome.
+    run: (quick, folder of its own) -> Outcome.
     sabotages: names in `sabotage.py`; with any one of them the trial must fail.
+    seconds: what its quick form takes, about; the longest begin first.
+    compiled: whether its folder has a `cache` with the programs of a small run in it, and is not empty, where several
+      trials are run (`runs.py`).
     """
 
     name: str
     claim: str
     run: Callable[[bool, Path], Outcome]
     sabotages: tuple[str, ...]
+    seconds: int = 10
+    compiled: bool = False
 
 
 def environment(**more: str) -> dict[str, str]:

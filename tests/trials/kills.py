@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.trials.faults import Watch
 from tests.trials.harness import Outcome, Trial, run, start
-from tests.trials.runs import TEXTS, SmallRun, compiling_once, differences
+from tests.trials.runs import TEXTS, SmallRun, compile_programs, compiling_once, differences
 
 PROMISED_SECONDS = 10  # from a signal to the end of the process
 
@@ -17,28 +17,29 @@ PROMISED_SECONDS = 10  # from a signal to the end of the process
 def killed_at_random(quick: bool, folder: Path) -> Outcome:
     """kill -9 one to three times a run, and the same command again, until it ends by itself."""
     outcome = Outcome()
+    if not (folder / "cache").exists():
+        compile_programs(folder / "cache")
     whole = SmallRun(folder / "whole", folder / "cache")
-    whole.finish()  # compiles
-    whole = SmallRun(folder / "whole-again", folder / "cache")
     process = whole.start()
     whole.watch.wait_for("update", process)
     began = time.monotonic()
     process.communicate()
     seconds, wanted = time.monotonic() - began, whole.result()
 
-    begins = "saved" if quick else "update"  # two runs alone might be killed before they have saved anything
+    # A run alone is killed when it has saved some of its 30 times: at any time it might not have begun, or have ended.
+    begins, latest = ("saved", 8) if quick else ("update", 1)
 
     def one(number: int) -> Counter[str]:
         rng, exposure = random.Random(number), Counter[str]()
         small = SmallRun(folder / f"run-{number}", folder / "cache")
         for _ in range(rng.randint(1, 3)):
-            before = len(small.watch.lines())
+            before = small.watch.lines()
             process = small.start()
-            small.watch.wait_for(begins, process, times=small.watch.lines().count(begins) + 1)
-            time.sleep(rng.uniform(0, seconds))
+            small.watch.wait_for(begins, process, times=before.count(begins) + rng.randint(1, latest))
+            time.sleep(rng.uniform(0, 0.2 if quick else seconds))
             process.kill()
             out, _ = process.communicate()
-            said = small.watch.lines()[before:]
+            said = small.watch.lines()[len(before) :]
             exposure["kills"] += process.returncode == -signal.SIGKILL
             inside = said.count("save") > said.count("saved")
             exposure["kills inside a save"] += process.returncode == -signal.SIGKILL and inside
@@ -54,6 +55,7 @@ def killed_at_random(quick: bool, folder: Path) -> Outcome:
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for exposure in pool.map(one, range(outcome.n)):
             outcome.exposure.update(exposure)
+    outcome.require("kills", 1 if quick else 15)
     outcome.require("resumed after update 0", 1 if quick else 15)
     outcome.require("kills inside a save", 0 if quick else 8)
     return outcome
@@ -138,13 +140,14 @@ def _stop_prediction(whole: SmallRun, signum: signal.Signals, folder: Path, outc
 
 
 def twice(quick: bool, folder: Path) -> Outcome:
-    """Two processes with the same seed: the same bytes in everything but the seconds."""
+    """Two processes with the same seed, of which one compiles: the same bytes in everything but the seconds."""
     outcome = Outcome(n=1 if quick else 5)
+    length = ("--epochs=1",) if quick else ()
     states = set()
     for seed in range(outcome.n):
         results = []
         for number in range(2):
-            small = SmallRun(folder / f"{seed}-{number}", folder / "cache", (f"--seed={seed}",))
+            small = SmallRun(folder / f"{seed}-{number}", folder / "cache", (f"--seed={seed}", *length))
             ended = small.finish()
             if not outcome.check(ended.code == 0, f"seed {seed}: {ended}"):
                 return outcome
@@ -161,8 +164,8 @@ def twice(quick: bool, folder: Path) -> Outcome:
 
 TRIALS = (
     Trial("T1", "a run killed at any time ends, started again, in the same bytes", killed_at_random,
-          ("optimizer_not_restored", "counters_not_restored")),
+          ("optimizer_not_restored", "counters_not_restored"), seconds=90, compiled=True),
     Trial("T3", "a signal is acted on within 10 s in every phase, with code 75 and the same bytes in the end",
-          asked_to_stop, ("signals_not_heard", "evaluation_counts_as_done")),
-    Trial("T5", "two processes with the same seed give the same bytes", twice, ("dropout_from_the_clock",)),
+          asked_to_stop, ("signals_not_heard", "evaluation_counts_as_done"), seconds=100, compiled=True),
+    Trial("T5", "two processes with the same seed give the same bytes", twice, ("dropout_from_the_clock",), seconds=60),
 )  # fmt: skip

@@ -40,7 +40,7 @@ def render(results: list[dict]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in some["versions"].items())
     lines += [f"Last results: {some['machine']}; {versions}.", "Most trials shared the cores with another.", ""]
     lines += ["| | claim | cases | exposure | seconds | result |", "|---|---|---|---|---|---|"]
-    for name, result in trials.items():
+    for name, result in sorted(trials.items(), key=lambda item: int(item[0][1:])):
         exposure = "; ".join(f"{what}: {count:,}" for what, count in result["exposure"].items())
         claim = result["claim"][0].upper() + result["claim"][1:].rstrip(".")
         verdict = "passed" if result["passed"] else "**failed**: " + "; ".join(result["failures"][:2])

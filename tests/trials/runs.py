@@ -3,10 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from tests.trials.faults import Watch
-from tests.trials.harness import Ended, environment, run, start
+from tests.trials.harness import PROGRAMS, Ended, environment, run, start
 
 TEXTS = "The film is superb .\nA dull and lifeless story .\nIt is neither good nor bad .\n"
 RUN = ("--epochs=2", "--save_every=2", "--log_every=7", "--tasks=sst,sts", "--batch_size=64")
@@ -71,8 +74,30 @@ def compiling_once(cache: Path, **more: str) -> dict[str, str]:
         JAX_COMPILATION_CACHE_DIR=str(cache),
         JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
         JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+        JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES="none",  # else a program's key has the folder's path in it
         **more,
     )
+
+
+def compile_programs(cache: Path) -> None:
+    """Fills a folder with the programs of a small run, and with the others that it has after a restart.
+
+    Whether the run ends well is for the trials to say.
+    """
+    with tempfile.TemporaryDirectory(prefix="trial-programs-") as folder:
+        small = SmallRun(Path(folder), cache)
+        small.finish("--max_steps=8")
+        small.finish("--max_steps=16")
+
+
+def copy_programs(folder: Path) -> None:
+    """Puts the programs that were compiled for all trials, if they were, where a trial's small runs look for them.
+
+    No two trials share a folder: a process that is killed while it writes a program leaves half of one. What a build
+    without a guard compiles is another program, and has another name.
+    """
+    if PROGRAMS in os.environ:
+        shutil.copytree(os.environ[PROGRAMS], folder / "cache")
 
 
 def hash_state(run_dir: Path) -> str:

@@ -82,5 +82,5 @@ def _leaves(tree, name: str) -> dict[str, np.ndarray]:
 
 TRIALS = (
     Trial("T18", "an update that is not finite is skipped, three in a row end the run, none is saved", not_finite,
-          ("updates_not_checked",)),
+          ("updates_not_checked",), seconds=70, compiled=True),
 )  # fmt: skip
