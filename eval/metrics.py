@@ -48,10 +48,16 @@ def bootstrap(task: Task, outputs: np.ndarray, labels: np.ndarray, resamples: in
         scores = score_task(task, outputs[rows], labels[rows])
         return np.concatenate([np.atleast_1d(scores[name]) for name in names])
 
-    rows = (np.arange(len(outputs)),)
-    drawn = scipy.stats.bootstrap(
-        rows, statistic, vectorized=False, n_resamples=resamples, method="percentile", rng=np.random.default_rng(0)
-    ).bootstrap_distribution
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # every draw has the same score
+        drawn = scipy.stats.bootstrap(
+            (np.arange(len(outputs)),),
+            statistic,
+            vectorized=False,
+            n_resamples=resamples,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).bootstrap_distribution
     places = np.cumsum([np.size(score_task(task, outputs, labels)[name]) for name in names])[:-1]
     parts = np.split(drawn, places)
     return {name: part.T if len(part) > 1 else part[0] for name, part in zip(names, parts, strict=True)}

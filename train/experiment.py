@@ -43,7 +43,7 @@ def train_flags(config: TrainConfig) -> list[str]:
 
 def identify(config: TrainConfig) -> dict[str, Any]:
     """What makes a result this result: the settings of each stage, and the SHA-256 of each file that is read."""
-    stages = [{**stage_settings(stage), "epochs": stage.epochs} for stage in resolve_stages(config)]
+    stages = [stage_settings(stage) for stage in resolve_stages(config)]
     paths = [find_file(config.data_dir or SAMPLE, task, split) for task in find_tasks(config.tasks) for split in SPLITS]
     if config.init:
         paths.append(find_weights(config.init) / "model.safetensors")
@@ -51,9 +51,15 @@ def identify(config: TrainConfig) -> dict[str, Any]:
 
 
 def stage_settings(stage: TrainConfig) -> dict[str, Any]:
-    """Settings that change what a stage computes, as JSON has them; its epochs apart."""
-    values = dataclasses.asdict(stage)
-    return {name: value for name, value in values.items() if name not in MAY_CHANGE | SAME_CONTENT}
+    """What makes a stage compute what it does: its epochs, and its settings where they are not the defaults."""
+    return of_settings(dataclasses.asdict(stage))
+
+
+def of_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of recorded settings. So a setting that is new since then makes no other run of it."""
+    default = dataclasses.asdict(TrainConfig())
+    left_out = MAY_CHANGE - {"epochs"} | SAME_CONTENT
+    return {k: v for k, v in values.items() if k not in left_out and (k not in default or v != default[k])}
 
 
 def find_result(path: Path, config: TrainConfig) -> dict[str, Any] | None:
@@ -143,33 +149,27 @@ def share_stages(config: TrainConfig, runs_dir: Path) -> None:
     A stage is a pure function of its settings and what it starts from, so its bytes would be the same. `train.main`
     checks again that it is.
     """
-    stages = resolve_stages(config)
     assert config.run_dir is not None
     for other in sorted(runs_dir.glob("*/")):
-        for stage in stages[:-1]:
+        for stage in resolve_stages(config)[:-1]:
             assert stage.run_dir is not None
             there = other / stage.run_dir.name
-            if not (there / "model").exists() or read_settings_of(there) != {
-                **stage_settings(stage),
-                "epochs": stage.epochs,
-            }:
+            if not (there / "model").exists() or read_settings_of(there) != stage_settings(stage):
                 break
             if not stage.run_dir.exists():
-                unfinished = config.run_dir.with_name(config.run_dir.name + ".unfinished")
-                shutil.rmtree(unfinished, ignore_errors=True)
-                shutil.copytree(there, unfinished)
+                copy = config.run_dir.with_name(config.run_dir.name + ".copy")
+                shutil.rmtree(copy, ignore_errors=True)
+                shutil.copytree(there, copy)
                 config.run_dir.mkdir(exist_ok=True)
-                unfinished.rename(stage.run_dir)
+                copy.rename(stage.run_dir)
 
 
 def read_settings_of(stage: Path) -> dict[str, Any] | None:
-    """The settings that a stage's folder was made with, as `stage_settings` gives them, and its epochs."""
+    """The settings that a stage's folder was made with, as `stage_settings` gives them."""
     try:
-        values = json.loads((stage / "config.json").read_text(encoding="utf-8"))["config"]
+        return of_settings(read_json(stage / "config.json")["config"])
     except (OSError, ValueError, KeyError):
         return None
-    kept = MAY_CHANGE - {"epochs"} | SAME_CONTENT
-    return {name: value for name, value in values.items() if name not in kept}
 
 
 def judge_run(config: TrainConfig, modes: Collection[str], resamples: int, interrupt: Interrupt) -> dict[str, Any]:
