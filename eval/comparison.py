@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from eval.published import FIGURE_EPOCHS, TABLES, Row, read_cell, size_study
-from eval.report import format_score, new_table
+from eval.report import new_table
 
 Results = Mapping[str, Mapping[str, Any]]  # by the name of the experiment
 FULL_EPOCHS = {"mlm": 4, "pretrain": 10, "finetune": 10}  # the paper's masked LM, and the course's starter
@@ -25,7 +25,9 @@ class Number:
         if self.ours is None:
             return "undefined"
         low, high = self.interval or (None, None)
-        return format_score(self.ours) + (f" [{low:.3f} {high:.3f}]" if low is not None and high is not None else "")
+        digits = 3 if self.ours < 10 else 1
+        half = f" ±{(high - low) / 2:.{digits}f}" if low is not None and high is not None else ""
+        return f"{self.ours:.{digits}f}{half}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +116,7 @@ def shortened_stages(result: Mapping[str, Any], full: Mapping[str, int]) -> str:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Prints each table, our numbers above the paper's, and the figure's points."""
+    """Prints each table, our numbers above the paper's, and the figure's points; ± is half of a 95 % interval."""
     console = Console()
     for filled in comparison.tables:
         table = new_table(f"Table {filled.number}. {filled.title}", "", *filled.headings)

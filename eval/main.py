@@ -42,8 +42,9 @@ def main(flags: EvalConfig) -> None:
     from eval.metrics import score_task
     from eval.report import print_scores
     from train.finished import restore_run
+    from train.programs import Programs
 
-    run = restore_run(flags.run_dir, flags.checkpoint, flags.devices)
+    run = restore_run(flags.run_dir, flags.checkpoint, Programs(flags.devices))
     scores = {}
     with Interrupt() as interrupt:
         for task, table in tables.items():

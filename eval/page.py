@@ -86,13 +86,12 @@ def table_section(filled: Filled) -> str:
 def number_cell(number: Number) -> str:
     """Our score, its interval and the paper's."""
     if number.ours is None:
-        ours = "undefined"
-    else:
-        low, high = number.interval or (None, None)
-        spread = (
-            f"<span class='interval'>{low:.3f} to {high:.3f}</span>" if low is not None and high is not None else ""
-        )
-        ours = f"{number.ours:.3f}{spread}"
+        return "undefined"
+    digits = 3 if number.ours < 10 else 1
+    low, high = number.interval or (None, None)
+    ours = f"{number.ours:.{digits}f}"
+    if low is not None and high is not None:
+        ours += f"<span class='interval'>{low:.{digits}f} to {high:.{digits}f}</span>"
     return ours + (f"<span class='paper'>{number.paper:.3f}</span>" if number.paper is not None else "")
 
 

@@ -14,7 +14,7 @@ from eval.overlaps import audit_tables
 from eval.published import FIGURE_EPOCHS, SHARES, TABLES, Experiment, read_stages, wanted_experiments
 from train.command import run_command
 from train.config import RANDOM, TrainConfig, check_positive
-from train.experiment import find_result, judge_run, same_runs, train_runs, write_result
+from train.experiment import find_result, judge_run, same_runs, train_run, write_result
 from train.inputs import read_tables
 from train.interrupt import Interrupt
 from train.recipes import RECIPES, resolve_stages, start_config
@@ -62,8 +62,6 @@ class PaperConfig:
     """Folder of the results of finished runs, one file each. Default: RUNS_DIR/results."""
     output: Path | None = None
     """Folder of paper.json, report.html and the figure. Default: RUNS_DIR/report."""
-    jobs: int = 1
-    """Runs at a time."""
 
 
 def main(flags: PaperConfig) -> None:
@@ -85,19 +83,23 @@ def main(flags: PaperConfig) -> None:
     output = flags.output or flags.runs_dir / "report"
     for folder in (flags.runs_dir, results_dir, output):
         make_folder(folder)
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(flags.runs_dir.absolute() / "compiled"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # the runs have most programs in common
     with Interrupt() as interrupt:
         known = {name: find_result(results_dir / f"{name}.json", config) for name, config in configs.items()}
         results = {name: result for name, result in known.items() if result is not None}
         missing = {name: config for name, config in configs.items() if name not in results}
         print(f"{len(configs)} runs, {len(results)} of them finished; what each says is in {flags.runs_dir}/NAME.log")
-        for names, config in train_runs(same_runs(missing), flags.runs_dir, flags.jobs, interrupt):
+        if flags.quick:  # runs as short as these are sooner done if they are compiled fast rather than well
+            os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        from train.programs import Programs
+
+        programs = Programs()
+        for names, config in same_runs(missing):
+            print(f"{len(results) + 1} of {len(configs)}  {', '.join(names)}", flush=True)
+            train_run(config, flags.runs_dir, interrupt, programs)
             modes = set().union(*(read_stages(name) for name in names))
-            judged = judge_run(config, modes, QUICK_RESAMPLES if flags.quick else RESAMPLES, interrupt)
+            judged = judge_run(config, modes, QUICK_RESAMPLES if flags.quick else RESAMPLES, interrupt, programs)
             for name in names:
                 results[name] = write_result(results_dir / f"{name}.json", config, judged)
-            print(f"{len(results)} of {len(configs)}  {', '.join(names)}", flush=True)
         results = {name: results[name] for name in configs}
     comparison = compare(numbers, shares if figure else (), results, flags.figure_epochs)
     print_comparison(comparison)
@@ -114,7 +116,7 @@ def chosen(flags: PaperConfig) -> tuple[list[int], bool]:
     Raises:
       InputError: none is, or one that does not exist.
     """
-    for name in ("epochs", "mlm_epochs", "figure_epochs", "jobs"):
+    for name in ("epochs", "mlm_epochs", "figure_epochs"):
         check_positive(name, getattr(flags, name))
     if flags.all or flags.list or (flags.quick and not flags.table and not flags.figure):
         return list(TABLES), True

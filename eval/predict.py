@@ -77,8 +77,9 @@ def main(flags: PredictConfig) -> None:
     examples = read_texts(task, read_stdin())
 
     from train.finished import restore_run
+    from train.programs import Programs
 
-    run = restore_run(flags.run_dir, flags.checkpoint, devices=1)
+    run = restore_run(flags.run_dir, flags.checkpoint, Programs(1))
     encoded = run.encode(examples)
     if encoded.truncated:
         print(f"{encoded.truncated} texts were cut to {run.max_length} tokens", file=sys.stderr)

@@ -121,8 +121,9 @@ def predict(folder: Path, tables: Tables, flags: SubmissionConfig, check: Callab
       WeightsError: there is no checkpoint, or it cannot be used.
     """
     from train.finished import restore_run
+    from train.programs import Programs
 
-    run = restore_run(folder, flags.checkpoint, flags.devices)
+    run = restore_run(folder, flags.checkpoint, Programs(flags.devices))
     print(f"{flags.checkpoint} checkpoint (after update {run.step}) of {folder}")
     texts = {}
     for (task, split), table in tables.items():

@@ -207,4 +207,4 @@ def test_runs_with_fewer_epochs_are_marked():
     stages = {"pretrain": {"epochs": 10}, "finetune": {"epochs": 9}}
     assert shortened_stages({"stages": stages}, full) == "finetune 9 of 10 epochs"
     assert shortened_stages({"stages": {"finetune": {"epochs": 10}}}, full) == ""
-    assert str(Number(0.5, (0.4, 0.6), 0.3)) == "0.500 [0.400 0.600]" and str(Number(None, None, None)) == "undefined"
+    assert str(Number(0.5, (0.4, 0.6), 0.3)) == "0.500 ±0.100" and str(Number(None, None, None)) == "undefined"

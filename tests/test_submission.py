@@ -17,7 +17,7 @@ from eval.submission import SubmissionConfig, format_predictions, main, write_fi
 from train.checkpoint import Checkpoints
 from train.config import TrainConfig, resolve
 from train.inputs import read_inputs
-from train.main import run as train
+from train.main import main as train
 from train.recipes import start_config
 from train.rundir import model_config, start_run
 from train.step import TrainState
@@ -172,6 +172,7 @@ def test_a_recipe_of_a_single_task_has_files_of_both_stages(tmp_path):
     main(SubmissionConfig(tmp_path / "run" / "1-pretrain", devices=1, output=tmp_path / "one"))
     one = {path.name: path.read_bytes() for path in (tmp_path / "one" / "predictions").iterdir()}
     assert one == {name: (predictions / name).read_bytes() for name in names if name.startswith("pretrain")}
+    train(small(tmp_path / "run", data, start_config("sst_single"), pretrain_epochs=1))  # the files are in nobody's way
 
 
 def test_a_masked_lm_has_no_predictions(tmp_path):

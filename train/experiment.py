@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
 import platform
 import shutil
-import subprocess
-import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import find_file
-from bert_jax.errors import InputError, Interrupted, UserError
+from bert_jax.errors import InputError
 from bert_jax.files import read_json
 from bert_jax.tasks import Split, find_tasks
 from bert_jax.weights import find_weights
@@ -26,9 +24,11 @@ from train.interrupt import Interrupt
 from train.log import dev_entries, without_nan
 from train.manifest import write_atomically
 from train.recipes import resolve_stages, start_config
+from train.stages import run_stages
 
 if TYPE_CHECKING:
     from train.finished import FinishedRun
+    from train.programs import Programs
 
 EVAL_BATCH = 32  # examples
 
@@ -92,62 +92,29 @@ def same_runs(configs: Mapping[str, TrainConfig]) -> list[tuple[list[str], Train
     return list(found.values())
 
 
-def train_runs(
-    runs: Sequence[tuple[list[str], TrainConfig]], runs_dir: Path, jobs: int, interrupt: Interrupt
-) -> Iterator[tuple[list[str], TrainConfig]]:
-    """Trains runs, some at a time, and yields each as it ends; raises what `train_run` raises."""
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(train_run, config, runs_dir, interrupt): (names, config) for names, config in runs}
-        try:
-            for ended in concurrent.futures.as_completed(running):
-                ended.result()
-                yield running[ended]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def train_run(config: TrainConfig, runs_dir: Path, interrupt: Interrupt) -> None:
-    """Runs `train.main` in a process of its own, to its end; what it says goes to a file beside its folder.
+def train_run(config: TrainConfig, runs_dir: Path, interrupt: Interrupt, programs: Programs) -> None:
+    """Trains a run to its end, or goes on with it; what it says goes to a file beside its folder.
 
     Raises:
-      Interrupted: a signal came, and was handed on; the run has saved its state.
-      UserError: it failed, with the code that it had.
+      Interrupted: a signal came; the run has saved its state.
+      UserError: it failed.
     """
     assert config.run_dir is not None
-    interrupt.check()
     share_stages(config, runs_dir)
     log = config.run_dir.with_name(config.run_dir.name + ".log")
-    command = [sys.executable, "-m", "train.main", *train_flags(config)]
-    with log.open("a", encoding="utf-8") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        while (code := poll(process)) is None:
-            try:
-                interrupt.check()
-            except Interrupted:
-                process.terminate()
-                process.wait()
-                raise
-    if code:
-        last = log.read_text(encoding="utf-8").strip().splitlines()[-1].removeprefix("error: ")
-        failure = Interrupted if code == Interrupted.exit_code else UserError
-        error = failure(f"{config.run_dir.name}: {last} (see {log})")
-        error.exit_code = code
-        raise error
-
-
-def poll(process: subprocess.Popen, seconds: float = 0.2) -> int | None:
-    """The exit code of a process; None if it runs on for a while."""
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        run_stages(resolve_stages(config), interrupt, programs)
 
 
 def share_stages(config: TrainConfig, runs_dir: Path) -> None:
     """Copies the stages that another run has in common with this one from its beginning, and has finished.
 
-    A stage is a pure function of its settings and what it starts from, so its bytes would be the same. `train.main`
-    checks again that it is.
+    A stage is a pure function of its settings and what it starts from, so its bytes would be the same. That
+    it fits is checked again when the run starts.
     """
     assert config.run_dir is not None
     for other in sorted(runs_dir.glob("*/")):
@@ -172,7 +139,9 @@ def read_settings_of(stage: Path) -> dict[str, Any] | None:
         return None
 
 
-def judge_run(config: TrainConfig, modes: Collection[str], resamples: int, interrupt: Interrupt) -> dict[str, Any]:
+def judge_run(
+    config: TrainConfig, modes: Collection[str], resamples: int, interrupt: Interrupt, programs: Programs
+) -> dict[str, Any]:
     """How a run's stages went, and scores of some of them on dev, of the last one on train as well.
 
     Args:
@@ -195,7 +164,7 @@ def judge_run(config: TrainConfig, modes: Collection[str], resamples: int, inter
             "lr": stage.lr,
             "batch_size": stage.batch_size,
             "curve": curve,
-            **(judge_stage(stage, splits, resamples, interrupt) if scored else {}),
+            **(judge_stage(stage, splits, resamples, interrupt, programs) if scored else {}),
         }
     device = jax.devices()[0]
     return {
@@ -206,12 +175,14 @@ def judge_run(config: TrainConfig, modes: Collection[str], resamples: int, inter
     }
 
 
-def judge_stage(stage: TrainConfig, splits: Sequence[Split], resamples: int, interrupt: Interrupt) -> dict[str, Any]:
+def judge_stage(
+    stage: TrainConfig, splits: Sequence[Split], resamples: int, interrupt: Interrupt, programs: Programs
+) -> dict[str, Any]:
     """Scores of the best checkpoint of a stage, their intervals on dev, and confusion matrices, by split."""
     from train.finished import restore_run
 
     assert stage.run_dir is not None
-    run = restore_run(stage.run_dir, "best")
+    run = restore_run(stage.run_dir, "best", programs)
     return {split: judge_split(run, stage, split, resamples, interrupt) for split in splits}
 
 

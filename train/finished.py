@@ -16,9 +16,8 @@ from eval.evaluate import predict_split, split_batches
 from train.checkpoint import restore_params
 from train.config import TrainConfig
 from train.inputs import run_tasks
-from train.parallel import Parallel
+from train.programs import Programs
 from train.rundir import open_run
-from train.step import make_predict_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +33,7 @@ class FinishedRun:
     tasks: tuple[Task, ...]
     step: int
     params: Params
-    parallel: Parallel
-    _steps: dict[Task, Callable] = dataclasses.field(default_factory=dict)  # compiled, by task
+    programs: Programs
 
     @property
     def max_length(self) -> int:
@@ -54,21 +52,20 @@ class FinishedRun:
         Args:
           check: called before each batch; raises to stop.
         """
-        step = self._steps.get(task) or self.parallel.compile_predict_step(make_predict_step(self.model, task))
-        self._steps[task] = step
+        step, shares = self.programs.predict_step(self.model, task), self.programs.parallel.count
         size = min(batch_size, len(encoded))
-        batches = split_batches(task, encoded, self.tokenizer.vocab, size, self.parallel.count, self.config.row_length)
+        batches = split_batches(task, encoded, self.tokenizer.vocab, size, shares, self.config.row_length)
         return predict_split(lambda batch: step(self.params, batch), batches, check)
 
 
-def restore_run(path: Path, which: Literal["best", "latest"], devices: int | None = None) -> FinishedRun:
+def restore_run(path: Path, which: Literal["best", "latest"], programs: Programs) -> FinishedRun:
     """The best or the newest checkpoint of a run; of a recipe, that of the last stage that was begun.
 
     Raises:
-      InputError: the folder is no run, or there are not so many devices.
+      InputError: the folder is no run.
       WeightsError: it has no checkpoint, or a damaged one.
     """
     folder, config, model, tokenizer = open_run(path)
-    tasks, parallel = run_tasks(config), Parallel(devices)
+    tasks = run_tasks(config)
     step, params = restore_params(folder.checkpoints, folder.fingerprint, model, tasks, which)
-    return FinishedRun(config, model, tokenizer, tasks, step, params, parallel)
+    return FinishedRun(config, model, tokenizer, tasks, step, params, programs)

@@ -25,9 +25,9 @@ from train.inputs import Inputs
 from train.interrupt import Interrupt
 from train.loop import Counters, Evaluate, Intervals, fit
 from train.optim import make_optimizer
-from train.parallel import Parallel
+from train.programs import Programs
 from train.rundir import RunDir, model_config, write_model
-from train.step import TrainState, init_state, make_predict_step, make_train_step, trained_parts
+from train.step import TrainState, init_state, trained_parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def frozen_parts(inputs: Inputs) -> set[str]:
     return {"bert", *(inputs.weights or {})} - {task.name for task in inputs.tables}
 
 
-def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan, check: Callable[[], None]) -> Evaluate:
+def dev_evaluation(model: ModelConfig, programs: Programs, plan: Plan, check: Callable[[], None]) -> Evaluate:
     """A function from parameters to the dev scores by task, and the one score that picks the best checkpoint.
 
     That is the mean of the metrics of the tasks that are trained: an untrained head says nothing about a checkpoint.
@@ -96,7 +96,7 @@ def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan, check: Ca
     Args:
       check: called before each batch; raises to stop.
     """
-    predict = {task: parallel.compile_predict_step(make_predict_step(model, task)) for task in plan.dev}
+    predict = {task: programs.predict_step(model, task) for task in plan.dev}
 
     def evaluate_dev(params: Params) -> tuple[dict[str, Any], float]:
         scores = evaluate({task: lambda batch, f=f: f(params, batch) for task, f in predict.items()}, plan.dev, check)
@@ -106,18 +106,22 @@ def dev_evaluation(model: ModelConfig, parallel: Parallel, plan: Plan, check: Ca
     return evaluate_dev
 
 
-def train(inputs: Inputs, run: RunDir, interrupt: Interrupt, is_last: bool = True) -> TrainState:
+def train(
+    inputs: Inputs, run: RunDir, interrupt: Interrupt, programs: Programs | None = None, is_last: bool = True
+) -> TrainState:
     """Starts a run or goes on with it, to its end or to `max_steps`; prints the plan first and the dev table last.
 
     Masked LM and heads alone are steps on the way, so they leave a model to start from: all parts of the weights that
     the run was given, those that it trained as they are now.
 
     Args:
+      programs: compiled steps of other runs, and of this one from now on.
       is_last: whether what can be done with the run is said at its end.
     """
     config = inputs.config
     assert config.lr is not None
-    parallel = Parallel(config.devices)
+    programs = programs or Programs(config.devices)
+    parallel, compiled_before = programs.parallel, programs.parallel.compilations
     model = model_config(config, inputs.bert)
     plan = plan_run(inputs, parallel.count)
     tx = make_optimizer(config.lr, config.weight_decay)
@@ -135,7 +139,7 @@ def train(inputs: Inputs, run: RunDir, interrupt: Interrupt, is_last: bool = Tru
         print_plan(inputs, plan, str(parallel), state, total)
 
         steps = {
-            task.name: parallel.compile_train_step(make_train_step(model, task, tx, trained[task], config.seed))
+            task.name: programs.train_step(model, task, config.lr, config.weight_decay, trained[task], config.seed)
             for task in inputs.tables
         }
         started, done = time.monotonic(), int(state.step)
@@ -147,7 +151,7 @@ def train(inputs: Inputs, run: RunDir, interrupt: Interrupt, is_last: bool = Tru
             plan.batches,
             Intervals(plan.steps_per_epoch, total, config.log_every, config.save_every, config.save_minutes),
             evaluated=evaluated,
-            evaluate=dev_evaluation(model, parallel, plan, interrupt.check),
+            evaluate=dev_evaluation(model, programs, plan, interrupt.check),
             checkpoints=checkpoints,
             log=lambda entry: log.append(run.metrics, entry),
             interrupt=interrupt,
@@ -157,5 +161,6 @@ def train(inputs: Inputs, run: RunDir, interrupt: Interrupt, is_last: bool = Tru
     if config.mode != "finetune":
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started
-    print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, parallel.compilations, is_last)
+    compiled = parallel.compilations - compiled_before
+    print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, compiled, is_last)
     return state
