@@ -16,11 +16,13 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { fon
 table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: right; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 1px solid #999; font-weight: 600; }
-.paper, .note, .interval { color: #6b6b6b; } .interval, .note { font-size: .85em; } .interval { display: block; }
+.paper, .note, .interval { color: #6b6b6b; }
+.interval, .note { font-size: .85em; } .interval, .paper { display: block; }
 .matrix td { width: 2.6rem; text-align: center; padding: .3rem; }
 .matrices { display: flex; flex-wrap: wrap; gap: 2rem; }
 svg { max-width: 100%; height: auto; } code { font-size: .85em; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } summary { cursor: pointer; margin: .3rem 0; }
+.runs th, .runs td { text-align: left; }
 """
 
 
@@ -119,8 +121,8 @@ def matrices(name: str, result: Mapping[str, Any]) -> str:
         rounded = ", rounded" if TASKS[task].kind == "similarity" else ""
         caption = f"<h3>{task}{rounded}</h3><table class='matrix'><thead><tr><th></th>{head}</tr></thead>"
         shown_tasks.append(f"<div>{caption}<tbody>{''.join(rows)}</tbody></table></div>")
-    title = f"<h3>{html.escape(name)}</h3><p class='note'>rows: the label; columns: predicted</p>"
-    return f"{title}<div class='matrices'>{''.join(shown_tasks)}</div>"
+    title = f"<summary>{html.escape(name)}</summary><p class='note'>rows: the label; columns: predicted</p>"
+    return f"<details>{title}<div class='matrices'>{''.join(shown_tasks)}</div></details>"
 
 
 def shade(count: int, share: float) -> str:

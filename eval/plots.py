@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from bert_jax.tasks import TASKS
 from eval.comparison import Point
+from eval.published import SUITED
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -24,7 +25,8 @@ STYLE: Any = {
     "svg.hashsalt": "bert-jax",  # the same picture has the same bytes
     "svg.fonttype": "path",
 }
-COLORS = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774")
+COLORS = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774", "#ad1a72")
+STROKES = {"": "-", SUITED: "--"}
 
 
 def draw_size_study(points: Sequence[Point], note: str) -> Figure:
@@ -74,15 +76,15 @@ def draw_curves(results: Mapping[str, Mapping[str, Any]]) -> Figure:
         columns = min(2, len(tasks))
         rows = -(-len(tasks) // columns)
         figure, grid = plt.subplots(rows, columns, figsize=(9, 3.3 * rows), layout="constrained", squeeze=False)
-        names = list(dict.fromkeys(name for task in tasks for name, *_ in lines[task]))
+        recipes = list(dict.fromkeys(name.split("-")[0] for name in results))
         for axes, task in zip(grid.flat, tasks, strict=False):
             for name, epochs, values, border in lines[task]:
-                place = names.index(name)
-                style = ("-", "--", ":")[place // len(COLORS) % 3]
-                axes.plot(epochs, values, style, marker=".", color=COLORS[place % len(COLORS)], label=name)
+                recipe, _, more = name.partition("-")  # a recipe has a color, its variants another stroke
+                color, stroke = COLORS[recipes.index(recipe) % len(COLORS)], STROKES.get(more, ":")
+                axes.plot(epochs, values, stroke, marker=".", color=color, label=name)
                 axes.axvline(border + 0.5, color="#bbbbbb", linewidth=0.8, linestyle="--")
             axes.set_title(task, loc="left", fontsize=10)
-            axes.set_ylabel(f"{TASKS[task].metric} on dev")
+            axes.set_ylabel(f"{TASKS[task].metric.replace('pearson', 'Pearson')} on dev")
             axes.set_xlabel("epoch (left of the dashed line: heads alone)")
             axes.xaxis.get_major_locator().set_params(integer=True)
         for axes in list(grid.flat)[len(tasks) :]:
