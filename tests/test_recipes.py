@@ -155,7 +155,7 @@ def whole_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("recipes") / "whole"
     done = command("train.main", *SMALL, f"--run_dir={folder}", "--mode=mlm")
     assert done.returncode == 0 and "warning: --mode=mlm has no effect here" in done.stderr, done.stderr
-    for part in ("stage 1 of 3 of in_turn_mlm: mlm", "stage 3 of 3", "its heads of sst, quora, sts", "mean3"):
+    for part in ("stage 1 of 3: mlm", "stage 3 of 3", "its heads of sst, quora, sts", "mean3"):
         assert part in done.stdout
     return folder
 
