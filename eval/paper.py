@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.data.sample import SAMPLE
-from bert_jax.errors import InputError, StorageError
+from bert_jax.errors import InputError
 from bert_jax.tasks import TASKS, find_tasks
 from eval.comparison import compare, print_comparison
 from eval.overlaps import audit_tables
@@ -18,6 +18,7 @@ from train.experiment import find_result, judge_run, same_runs, train_run, write
 from train.inputs import read_tables
 from train.interrupt import Interrupt
 from train.recipes import RECIPES, resolve_stages, start_config
+from train.rundir import make_folder
 
 QUICK_SHARE = 0.25  # of the train tables
 RESAMPLES, QUICK_RESAMPLES = 1000, 200  # draws of each interval
@@ -83,24 +84,7 @@ def main(flags: PaperConfig) -> None:
     output = flags.output or flags.runs_dir / "report"
     for folder in (flags.runs_dir, results_dir, output):
         make_folder(folder)
-    with Interrupt() as interrupt:
-        known = {name: find_result(results_dir / f"{name}.json", config) for name, config in configs.items()}
-        results = {name: result for name, result in known.items() if result is not None}
-        missing = {name: config for name, config in configs.items() if name not in results}
-        print(f"{len(configs)} runs, {len(results)} of them finished; what each says is in {flags.runs_dir}/NAME.log")
-        if flags.quick:  # runs as short as these are sooner done if they are compiled fast rather than well
-            os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-        from train.programs import Programs
-
-        programs = Programs()
-        for names, config in same_runs(missing):
-            print(f"{len(results) + 1} of {len(configs)}  {', '.join(names)}", flush=True)
-            train_run(config, flags.runs_dir, interrupt, programs)
-            modes = set().union(*(read_stages(name) for name in names))
-            judged = judge_run(config, modes, QUICK_RESAMPLES if flags.quick else RESAMPLES, interrupt, programs)
-            for name in names:
-                results[name] = write_result(results_dir / f"{name}.json", config, judged)
-        results = {name: results[name] for name in configs}
+    results = train_missing(configs, results_dir, flags)
     comparison = compare(numbers, shares if figure else (), results, flags.figure_epochs)
     print_comparison(comparison)
     from eval.page import write_report
@@ -108,6 +92,34 @@ def main(flags: PaperConfig) -> None:
     audit = audit_tables(flags.data_dir or SAMPLE, tuple(TASKS.values()))
     for written in write_report(output, comparison, results, audit, describe(flags)):
         print(f"written: {written}")
+
+
+def train_missing(configs: dict[str, TrainConfig], results_dir: Path, flags: PaperConfig) -> dict[str, dict[str, Any]]:
+    """The result of each run, by its name; those that are not there yet are trained, judged and kept.
+
+    Raises:
+      Interrupted: a signal came; what is trained so far is saved.
+    """
+    known = {name: find_result(results_dir / f"{name}.json", config) for name, config in configs.items()}
+    results = {name: result for name, result in known.items() if result is not None}
+    missing = {name: config for name, config in configs.items() if name not in results}
+    print(f"{len(configs)} runs, {len(results)} of them finished", flush=True)
+    if not missing:
+        return results
+    if flags.quick:  # runs as short as these are sooner done if they are compiled fast rather than well
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    from train.programs import Programs
+
+    programs = Programs()
+    with Interrupt() as interrupt:
+        for names, config in same_runs(missing):
+            print(f"{len(results) + 1} of {len(configs)}  {', '.join(names)}  (see {config.run_dir}.log)", flush=True)
+            train_run(config, flags.runs_dir, interrupt, programs)
+            modes = set().union(*(read_stages(name) for name in names))
+            judged = judge_run(config, modes, QUICK_RESAMPLES if flags.quick else RESAMPLES, interrupt, programs)
+            for name in names:
+                results[name] = write_result(results_dir / f"{name}.json", config, judged)
+    return {name: results[name] for name in configs}
 
 
 def chosen(flags: PaperConfig) -> tuple[list[int], bool]:
@@ -165,14 +177,6 @@ def train_config(experiment: Experiment, flags: PaperConfig) -> TrainConfig:
         settings |= {"epochs": experiment.settings.get("epochs", settings["epochs"])}
     more = {name: value for name, value in experiment.settings.items() if name != "epochs"}
     return dataclasses.replace(start, **settings | more)
-
-
-def make_folder(path: Path) -> None:
-    """Makes a folder, and those above it."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be made: {error.strerror}") from None
 
 
 def describe(flags: PaperConfig) -> list[str]:

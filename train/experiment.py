@@ -1,4 +1,4 @@
-"""An experiment of the paper: a recipe's run, trained in a process of its own, judged, and kept as a result."""
+"""An experiment of the paper: a recipe's run, trained, judged, and kept as a result."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import platform
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -169,7 +170,7 @@ def judge_run(
     device = jax.devices()[0]
     return {
         "command": " ".join(["python -m train.main", *train_flags(config)]),
-        "machine": f"{jax.device_count()} x {device.device_kind}, {platform.machine()}",
+        "machine": f"{jax.device_count()} x {device.device_kind}, {os.cpu_count()} cores, {platform.machine()}",
         "versions": {"python": platform.python_version(), "jax": jax.__version__},
         "stages": judged,
     }

@@ -96,7 +96,7 @@ def start_run(
     run = RunDir(config.run_dir, _fingerprint(record))
     _check_folder(run)
     _check_room(run, 4 * checkpoint_bytes)  # the newest two, the best, and one that is being written
-    _make_folder(run.path)
+    make_folder(run.path)
     with locked(run.path / "lock"):
         if run.config.exists():
             _check_same_run(run, record)
@@ -119,10 +119,15 @@ def make_recipe_folder(path: Path) -> None:
     others = [name for name in _check_place(path) if not OF_A_RECIPE.fullmatch(name)]
     if others:
         raise InputError(f"{path} holds {others[0]} and is no recipe's run; name a folder that is new or empty")
-    _make_folder(path)
+    make_folder(path)
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it.
+
+    Raises:
+      StorageError: it cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
