@@ -28,7 +28,7 @@ class AuditConfig:
     """Print one JSON object instead of tables."""
 
 
-def run(flags: AuditConfig) -> None:
+def main(flags: AuditConfig) -> None:
     """Prints what is found; nothing here needs JAX."""
     found = audit_tables(flags.data_dir or SAMPLE, find_tasks(flags.tasks))
     if flags.json:
@@ -112,4 +112,4 @@ def _count(number: int | None) -> str:
 
 
 if __name__ == "__main__":
-    run_command(AuditConfig, run, "eval.audit")
+    run_command(AuditConfig, main, "eval.audit")

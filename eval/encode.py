@@ -28,7 +28,7 @@ class EncodeConfig:
     """Texts a batch."""
 
 
-def run(flags: EncodeConfig) -> None:
+def main(flags: EncodeConfig) -> None:
     """Checks flags, weights and texts before JAX is imported."""
     from bert_jax.data.tables import Example
     from bert_jax.tokenizer import encode_examples, read_tokenizer
@@ -83,4 +83,4 @@ def run(flags: EncodeConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(EncodeConfig, run, "eval.encode")
+    run_command(EncodeConfig, main, "eval.encode")

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bert_jax.data.sample import SAMPLE
 from bert_jax.tasks import MASKED_LM, TASKS
 from eval.comparison import Number, compare, shortened_stages
 from eval.metrics import bootstrap, confusion, interval, score_task
+from eval.overlaps import audit_tables
 from eval.page import write_report
 from eval.paper import PaperConfig, chosen, train_config
 from eval.published import SHARES, TABLES, read_stages, size_study, wanted_experiments
@@ -19,6 +21,7 @@ from train.config import TrainConfig
 from train.experiment import find_result, identify, same_runs, share_stages, stage_settings, train_flags, write_result
 from train.recipes import RECIPES, resolve_stages, start_config, with_recipe
 
+AUDIT = audit_tables(SAMPLE, tuple(TASKS.values()))
 ALL = wanted_experiments(list(TABLES), SHARES, 1e-4, 5)
 
 
@@ -182,10 +185,17 @@ def made_result(seed: int, epochs: int = 3) -> dict:
 def test_a_report_holds_every_table_and_the_figure_and_needs_no_network(tmp_path):
     results = {experiment.name: made_result(number) for number, experiment in enumerate(ALL)}
     comparison = compare(list(TABLES), SHARES, results, 5)
-    written = write_report(tmp_path, comparison, results, {"sst": {"rows": 3}}, ["--all"])
+    written = write_report(tmp_path, comparison, results, AUDIT, ["--all"])
     assert [path.name for path in written] == ["paper.json", "report.html", "figure-1.png", "figure-1.svg"]
     page = (tmp_path / "report.html").read_text()
-    for part in (*(table.title for table in TABLES.values()), "Figure 1", "Learning curves", "Confusion", "0.478"):
+    for part in (
+        *(table.title for table in TABLES.values()),
+        "Figure 1",
+        "Learning curves",
+        "Confusion",
+        "cfimdb dev",
+        "0.478",
+    ):
         assert part.replace("&", "&amp;") in page, part
     fetched = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(\S+)", page)
     assert all(link.startswith("#") for link in fetched) and "<script" not in page, fetched[:5]
@@ -198,7 +208,7 @@ def test_a_report_holds_every_table_and_the_figure_and_needs_no_network(tmp_path
         - results["size-mtdnn-1"]["stages"]["finetune"]["dev"]["scores"]["quora"]["f1"][1]
     )
     before = [path.read_bytes() for path in written]
-    write_report(tmp_path, comparison, results, {"sst": {"rows": 3}}, ["--all"])
+    write_report(tmp_path, comparison, results, AUDIT, ["--all"])
     assert [path.read_bytes() for path in written] == before
 
 
