@@ -4,7 +4,7 @@ import dataclasses
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bert_jax.data.sample import SAMPLE
 from bert_jax.errors import InputError
@@ -36,8 +36,8 @@ class PaperConfig:
     """Say what there is, and which runs each table needs."""
     table: str | None = None
     """Tables to make, such as 1 or 1,3."""
-    figure: bool = False
-    """Make Figure 1."""
+    figure: Literal[1] | None = None
+    """Figure to make; there is one."""
     all: bool = False
     """Make all tables and the figure."""
     quick: bool = False
@@ -139,8 +139,8 @@ def chosen(flags: PaperConfig) -> tuple[list[int], bool]:
     if any(number not in TABLES for number in numbers):
         raise InputError(f"--table={flags.table}, but there are tables 1 to {len(TABLES)}; see --list")
     if not numbers and not flags.figure:
-        raise InputError("nothing is asked for: --table=N, --figure, --all, --quick or --list")
-    return numbers, flags.figure
+        raise InputError("nothing is asked for: --table=N, --figure=1, --all, --quick or --list")
+    return numbers, flags.figure is not None
 
 
 def print_list(flags: PaperConfig) -> None:

@@ -49,6 +49,8 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *part
         (["--similarity_head=cosine", "--pair_encoding=joint"], ["--pair_encoding=separate"]),
         (["--mode=pretrain", "--similarity_head=cosine"], ["has no weights"]),
         (["extra"], ["extra"]),
+        (["--recipe=in_turn", "--epochs=0"], ["--epochs=0", "at least 1"]),
+        (["--recipe=in_turn_mlm", "--pretrain_lr=99"], ["--pretrain_lr=99.0"]),
         (["--recipe=foo"], ["'foo'", "'in_turn_mlm_cosine'"]),
         (["--subset=quora=2"], ["--subset=quora=2", "at most 1"]),
         (["--subset=cfimdb=0.5"], ["'cfimdb'", "--tasks"]),

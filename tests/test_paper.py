@@ -69,13 +69,14 @@ def test_settings_of_the_study_and_of_a_quick_run():
 def test_what_is_asked_for():
     assert chosen(PaperConfig(table="3,1")) == ([3, 1], False)
     assert chosen(PaperConfig(quick=True)) == chosen(PaperConfig(all=True)) == (list(TABLES), True)
-    assert chosen(PaperConfig(quick=True, figure=True)) == ([], True)
+    assert chosen(PaperConfig(quick=True, figure=1)) == ([], True)
 
 
 def test_a_wrong_flag_is_answered_at_once():
     for flags, part in (((), "nothing is asked for"), (("--table=99",), "--table=99"), (("--table=a",), "--table=a"),
                         (("--table=1", "--data_dir=/no/such", "--init=x"), "/no/such is not a folder"),
-                        (("--table=1", "--epochs=0"), "--epochs=0"), (("--tabel=1",), "--tabel=1")):  # fmt: skip
+                        (("--table=1", "--epochs=0"), "--epochs=0"),
+                        (("--tabel=1",), "--tabel=1"), (("--figure=2",), "--figure")):  # fmt: skip
         assert_one_sentence(command("eval.paper", *flags), 2, part)
     listed = command("eval.paper", "--list")
     assert listed.returncode == 0 and "figure 1" in listed.stdout and "in_turn_mlm_cosine" in listed.stdout

@@ -14,6 +14,7 @@ from train.config import (
     Mode,
     RecipeName,
     TrainConfig,
+    check_ranges,
     resolve,
     run_name,
     subset_shares,
@@ -108,6 +109,7 @@ def resolve_stages(config: TrainConfig) -> list[TrainConfig]:
     """
     if config.recipe is None:
         return [resolve(config)]
+    check_ranges(config)
     folder = config.run_dir or RUNS / run_name(config, start_config(config.recipe))
     default = PRETRAINED if config.init else RANDOM
     head_dropout = default.head_dropout if config.head_dropout is None else config.head_dropout
