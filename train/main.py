@@ -15,7 +15,7 @@ def main(config: TrainConfig) -> None:
     idle = idle_flags(config)
     if idle:
         flags = ", ".join(f"--{name}={getattr(config, name)}" for name in idle)
-        print(f"warning: {flags} has no effect here", file=sys.stderr)
+        print(f"warning: {flags} {'has' if len(idle) == 1 else 'have'} no effect here", file=sys.stderr)
     stages = resolve_stages(without(config, idle))
     if config.dry_run:
         from train.forecast import print_forecast

@@ -86,7 +86,7 @@ def start_run(
       checkpoint_bytes: size of one checkpoint.
 
     Raises:
-      InputError: the folder holds something else.
+      InputError: the folder holds something else, or the settings make no model.
       WeightsError: the folder holds a run of other settings, tables or weights.
       StorageError: the folder cannot be made or written, or the disk is too small.
       InUseError: another process works in it.
@@ -94,6 +94,7 @@ def start_run(
     assert config.run_dir is not None
     record = {"config": _plain(config), "bert": _plain(bert), "files": files, "versions": _versions()}
     run = RunDir(config.run_dir, _fingerprint(record))
+    model_config(config, bert)
     _check_folder(run)
     _check_room(run, 4 * checkpoint_bytes)  # the newest two, the best, and one that is being written
     make_folder(run.path)
