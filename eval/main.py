@@ -10,10 +10,12 @@ from train.inputs import read_examples, run_tasks
 from train.interrupt import Interrupt
 from train.rundir import open_run
 
+RESAMPLES = 1000  # draws of each interval
+
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """Prints the dev table of a run: accuracy, F1 by class and macro, Pearson, Spearman, and the means.
+    """Prints the dev table of a run: accuracy, F1 by class and macro, Pearson, Spearman, the means, and intervals.
 
     Of a masked LM: how well it predicts masked tokens of the tables' texts.
     """
@@ -39,24 +41,25 @@ def main(flags: EvalConfig) -> None:
     data_dir = flags.data_dir or config.data_dir
     tables = {task: read_examples(config, data_dir, task, flags.split) for task in run_tasks(config)}
 
-    from eval.metrics import score_task
-    from eval.report import print_scores
+    from eval.metrics import bootstrap, interval, score_task
+    from eval.report import print_intervals, print_scores
     from train.finished import restore_run
     from train.programs import Programs
 
     run = restore_run(flags.run_dir, flags.checkpoint, Programs(flags.devices))
-    scores = {}
+    scores, spread = {}, {}
     with Interrupt() as interrupt:
         for task, table in tables.items():
             encoded = run.encode(table.examples)
-            scores[task] = score_task(
-                task, run.predict(task, encoded, flags.batch_size, interrupt.check), encoded.labels
-            )
+            outputs = run.predict(task, encoded, flags.batch_size, interrupt.check)
+            scores[task] = score_task(task, outputs, encoded.labels)
+            spread[task] = interval(bootstrap(task, outputs, encoded.labels, RESAMPLES)[task.metric])
             if table.skipped or encoded.truncated:
                 print(f"{task.name}: {table.left_out} skipped, {encoded.truncated} texts cut")
     rows = {task: len(table.examples) for task, table in tables.items()}
     title = f"{flags.split}, {flags.checkpoint} checkpoint (after update {run.step}) of {flags.run_dir}"
     print_scores(scores, rows, title)
+    print_intervals(spread)
 
 
 if __name__ == "__main__":

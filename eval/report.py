@@ -1,6 +1,6 @@
 """Scores as a table for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -47,6 +47,12 @@ def print_scores(scores: Mapping[Task, Mapping[str, Any]], rows: Mapping[Task, i
     console = Console()
     console.print(table)
     console.print("  ".join(f"{name} {format_score(value)}" for name, value in summarize(scores).items()), style="bold")
+
+
+def print_intervals(spread: Mapping[Task, Sequence[float]]) -> None:
+    """Prints the 95 % interval of each task's metric, [low, high]."""
+    said = [f"{task.name} {format_score(low)} to {format_score(high)}" for task, (low, high) in spread.items()]
+    print(f"95 % intervals of {' and '.join(dict.fromkeys(task.metric for task in spread))}: {', '.join(said)}")
 
 
 def print_masked(scores: Mapping[Task, Mapping[str, Any]], rows: Mapping[Task, int], title: str) -> None:

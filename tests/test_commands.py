@@ -121,7 +121,7 @@ def run_dir(tmp_path_factory) -> Path:
 def test_a_run_is_evaluated_and_predicts_in_input_order(run_dir):
     done = command("eval.main", f"--run_dir={run_dir}")
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    for part in ("sst", "quora", "sts", "accuracy", "Pearson", "mean3", "overall24"):
+    for part in ("sst", "quora", "sts", "accuracy", "Pearson", "mean3", "overall24", "95 % intervals of accuracy"):
         assert part in done.stdout
 
     texts = ["The film is superb .", "A line\u2028 separator is no end of a line .", "", "The film is superb ."]
