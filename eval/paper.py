@@ -67,19 +67,18 @@ class PaperConfig:
 
 def main(flags: PaperConfig) -> None:
     """Everything is checked before the first run starts, which may take hours."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("the figure needs matplotlib: pip install matplotlib")
     numbers, figure = chosen(flags)
     if flags.list:
         print_list(flags)
         return
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("the report needs matplotlib: pip install matplotlib")
     rate = flags.suited_lr or (SUITED_LR if flags.init else RANDOM.lr)
     shares = SHARES if not flags.quick else (SHARES[0], SHARES[-1])
     experiments = wanted_experiments(numbers, shares if figure else (), rate, flags.figure_epochs)
     configs = {experiment.name: train_config(experiment, flags) for experiment in experiments}
     for config in configs.values():
-        for stage in resolve_stages(config)[-1:]:
-            read_tables(stage)
+        read_tables(resolve_stages(config)[-1])
     results_dir = flags.results or flags.runs_dir / "results"
     output = flags.output or flags.runs_dir / "report"
     for folder in (flags.runs_dir, results_dir, output):
