@@ -48,9 +48,14 @@ class BatchShape(NamedTuple):
     length: int
 
     @property
+    def tokens(self) -> int:
+        """Tokens that are computed, real ones and padding."""
+        return self.rows * self.length
+
+    @property
     def cost(self) -> int:
         """What computing a batch of this shape costs, in units of one attended position."""
-        return self.rows * self.length * (TOKEN_COST + self.length)
+        return self.tokens * (TOKEN_COST + self.length)
 
 
 def assign_rows(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray, int]:

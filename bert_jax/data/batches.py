@@ -28,6 +28,10 @@ class Batches:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def num_examples(self, number: int) -> int:
+        """Examples of a batch."""
+        return len(self.indices[number])
+
     def __getitem__(self, number: int) -> PackedBatch:
         shares = split_shares(self.indices[number], self.shares)
         packed = [self.pack_share(number, share) for share in shares]
@@ -50,7 +54,7 @@ class Batches:
 
     @property
     def computed_tokens(self) -> int:
-        return sum(self.shares * shape.rows * shape.length for shape in self.shapes)
+        return sum(self.shares * shape.tokens for shape in self.shapes)
 
 
 def training_batches(
