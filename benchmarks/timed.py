@@ -1,0 +1,112 @@
+"""What our side times: the program's own loop, its own evaluation, its compilation, and bare matrix products."""
+
+import contextlib
+import io
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bert_jax.config import ModelConfig
+from bert_jax.data.batches import Batches
+from bert_jax.heads import Params
+from bert_jax.packing import PackedBatch
+from bert_jax.tasks import Task
+from eval.evaluate import predict_split
+from train.interrupt import Interrupt
+from train.loop import Counters, Intervals, fit
+from train.losses import LOSSES
+from train.optim import make_optimizer
+from train.programs import Programs
+from train.step import init_state, trained_parts
+
+TaskBatches = Mapping[Task, Sequence[PackedBatch] | Batches]
+
+
+class NoStore:
+    """In place of checkpoints: `fit` saves and scores at the end of an epoch, which is not timed here."""
+
+    def save(self, state: Any, counters: dict[str, Any]) -> None: ...
+
+    def record_score(self, step: int, score: float) -> None: ...
+
+    def check(self) -> None: ...
+
+
+class Training:
+    """An epoch over some batches, task by task, by the program's own loop."""
+
+    def __init__(
+        self, programs: Programs, model: ModelConfig, params: Params, tasks: Sequence[Task], lr: float, decay: float
+    ):
+        """A state, and a step for each task; nothing is compiled yet."""
+        parts = {task: trained_parts(model, task) for task in tasks}
+        self.steps = {task.name: programs.train_step(model, task, lr, decay, parts[task], 0) for task in tasks}
+        trained = {part for names in parts.values() for part in names}
+        self.state = init_state(jax.tree.map(jnp.asarray, params), make_optimizer(lr, decay), trained)
+
+    def run(self, batches: TaskBatches) -> dict[str, float]:
+        """One update a batch: seconds until the last is done, and the mean of the losses."""
+        schedule = [task.name for task, taken in batches.items() for _ in range(len(taken))]
+        by_name: Any = {task.name: taken for task, taken in batches.items()}
+        lines: list[dict[str, Any]] = []
+        # Dropout is that of step 0 onwards in every run; the optimizer's own count of updates goes on.
+        state = jax.block_until_ready(self.state.replace(step=jnp.int32(0)))
+        with contextlib.redirect_stderr(io.StringIO()):
+            start = time.perf_counter()
+            self.state = fit(
+                state,
+                Counters(),
+                iter(schedule),
+                self.steps,
+                by_name,
+                Intervals(epoch=len(schedule), total=len(schedule), log=len(schedule)),
+                evaluated=False,
+                evaluate=lambda _: ({}, 0.0),
+                checkpoints=NoStore(),
+                log=lines.append,
+                interrupt=Interrupt(),
+            )
+            jax.block_until_ready(self.state)
+            seconds = time.perf_counter() - start
+        losses = next(line["loss"] for line in lines if "loss" in line)
+        weights = {task.name: len(taken) for task, taken in batches.items()}
+        loss = sum(weights[name] * value for name, value in losses.items()) / len(schedule)
+        return {"seconds": seconds, "loss": loss}
+
+
+def time_evaluation(
+    programs: Programs, model: ModelConfig, task: Task, params: Params, batches: Batches
+) -> dict[str, float]:
+    """Predicts a split once: seconds, and the mean of the losses."""
+    predict = programs.predict_step(model, task)
+    start = time.perf_counter()
+    outputs = predict_split(lambda batch: predict(params, batch), batches)
+    seconds = time.perf_counter() - start
+    losses = LOSSES[task.kind](jnp.asarray(outputs), jnp.asarray(batches.encoded.labels))
+    return {"seconds": seconds, "loss": float(jnp.mean(losses))}
+
+
+def time_compilation(programs: Programs, training: Training, batches: Mapping[Task, Batches]) -> dict[str, float]:
+    """The first step of a process: what it takes beyond the second; and how many programs all the batches need."""
+    first = {task: [taken[0]] for task, taken in batches.items()}
+    seconds = [training.run(first)["seconds"] for _ in range(2)]
+    training.run(batches)
+    return {"seconds": seconds[0] - seconds[1], "programs": programs.parallel.compilations}
+
+
+def time_product(rows: int, inner: int, columns: int, dtype: str, repeats: int) -> float:
+    """FLOP/s of the fastest of some [rows, inner] x [inner, columns] with a float32 result."""
+    rng = np.random.default_rng(0)
+    a, b = (jnp.asarray(rng.standard_normal(shape, np.float32), dtype) for shape in ((rows, inner), (inner, columns)))
+    multiply = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=jnp.float32))
+    multiply(a, b).block_until_ready()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        multiply(a, b).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return 2.0 * rows * inner * columns / min(seconds)
