@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import RIVALS, Work
-from benchmarks.flops import encoder_flops, masked_lm_flops
 from benchmarks.texts import (
     FIRST_WORD,
     ROWS,
@@ -23,6 +22,7 @@ from bert_jax.config import SIZES
 from bert_jax.data.batches import Batches, training_batches
 from bert_jax.data.masked import mask_batches
 from bert_jax.data.order import batches_per_epoch
+from bert_jax.flops import encoder_flops, masked_lm_flops
 from bert_jax.masking import mask_vocabulary
 from bert_jax.packing import BatchShape, PackedBatch
 from bert_jax.tasks import MASKED_LM, TASKS, Split, Task
@@ -49,6 +49,14 @@ class Source:
         return random_examples(task, rows or ROWS[task.name, split], bert.vocab_size, work.length, SEED)
 
 
+class Repeated(list[PackedBatch]):
+    """One batch, packed once, that is taken again and again."""
+
+    def num_examples(self, number: int) -> int:
+        """Examples of a batch; it has no empty slots."""
+        return self[number].first_token.shape[1]
+
+
 @dataclasses.dataclass(frozen=True)
 class Load:
     """What is done in one go.
@@ -58,7 +66,7 @@ class Load:
     amounts: of "ours" and of each way: examples, tokens, computed tokens, batches, batches of a whole epoch, flops.
     """
 
-    batches: Mapping[Task, Sequence[PackedBatch] | Batches]
+    batches: Mapping[Task, Repeated | Batches]
     amounts: dict[str, dict[str, float]]
     encoded: EncodedExamples | None = None
     ways: Mapping[str, Sequence[np.ndarray]] = dataclasses.field(default_factory=dict)
@@ -91,7 +99,7 @@ def _padded_tokens(encoded: EncodedExamples, batches: Sequence[np.ndarray]) -> i
 def _with_rivals(
     work: Work,
     ours: dict[str, float],
-    batches: Sequence[PackedBatch] | Batches,
+    batches: Repeated | Batches,
     encoded: EncodedExamples,
     ways: Mapping[str, Sequence[np.ndarray]],
     of: int,
@@ -114,7 +122,7 @@ def _steps(work: Work, _source: Source) -> Load:
     taken = list(batches.indices) * work.count
     ours = _amount(work, batches.encoded, taken, batches.computed_tokens * work.count, work.count)
     # Packed once, as the rival's tensor is made once.
-    return _with_rivals(work, ours, [batches[0]] * work.count, batches.encoded, {"same": taken}, work.count)
+    return _with_rivals(work, ours, Repeated([batches[0]] * work.count), batches.encoded, {"same": taken}, work.count)
 
 
 def _masked_lm(work: Work, _source: Source) -> Load:
@@ -126,7 +134,7 @@ def _masked_lm(work: Work, _source: Source) -> Load:
     taken = list(batches.indices) * work.count
     ours = _amount(work, batches.encoded, taken, batches.computed_tokens * work.count, work.count)
     ours["flops"] += masked_lm_flops(SIZES[work.model], masked) * work.count
-    return Load({MASKED_LM: [batch] * work.count}, {"ours": ours})
+    return Load({MASKED_LM: Repeated([batch] * work.count)}, {"ours": ours})
 
 
 def _sst_epoch(work: Work, source: Source) -> Batches:

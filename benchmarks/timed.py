@@ -8,12 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from benchmarks.loads import Repeated
 from bert_jax.config import ModelConfig
 from bert_jax.data.batches import Batches
 from bert_jax.heads import Params
-from bert_jax.packing import PackedBatch
 from bert_jax.tasks import Task
 from eval.evaluate import predict_split
 from train.interrupt import Interrupt
@@ -23,7 +22,7 @@ from train.optim import make_optimizer
 from train.programs import Programs
 from train.step import init_state, trained_parts
 
-TaskBatches = Mapping[Task, Sequence[PackedBatch] | Batches]
+TaskBatches = Mapping[Task, Repeated | Batches]
 
 
 class NoStore:
@@ -92,21 +91,7 @@ def time_evaluation(
 
 def time_compilation(programs: Programs, training: Training, batches: Mapping[Task, Batches]) -> dict[str, float]:
     """The first step of a process: what it takes beyond the second; and how many programs all the batches need."""
-    first = {task: [taken[0]] for task, taken in batches.items()}
+    first = {task: Repeated([taken[0]]) for task, taken in batches.items()}
     seconds = [training.run(first)["seconds"] for _ in range(2)]
     training.run(batches)
     return {"seconds": seconds[0] - seconds[1], "programs": programs.parallel.compilations}
-
-
-def time_product(rows: int, inner: int, columns: int, dtype: str, repeats: int) -> float:
-    """FLOP/s of the fastest of some [rows, inner] x [inner, columns] with a float32 result."""
-    rng = np.random.default_rng(0)
-    a, b = (jnp.asarray(rng.standard_normal(shape, np.float32), dtype) for shape in ((rows, inner), (inner, columns)))
-    multiply = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=jnp.float32))
-    multiply(a, b).block_until_ready()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        multiply(a, b).block_until_ready()
-        seconds.append(time.perf_counter() - start)
-    return 2.0 * rows * inner * columns / min(seconds)
