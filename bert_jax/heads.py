@@ -13,9 +13,10 @@ import numpy as np
 from flax import linen as nn
 from jax import Array
 
-from bert_jax.config import BertConfig, ModelConfig
+from bert_jax.config import BertConfig, Dtype, ModelConfig
 from bert_jax.dropout import DropoutNoise, dropout
-from bert_jax.modules import HEAD_SITE, Encoder, dense, layer_norm
+from bert_jax.linear import dense, multiply_transposed, value_dtype
+from bert_jax.modules import HEAD_SITE, Encoder, layer_norm
 from bert_jax.packing import PackedBatch
 from bert_jax.tasks import Task
 
@@ -26,7 +27,7 @@ class Pooler(nn.Module):
     """BERT's pooler, a linear layer and tanh: [..., hidden] -> the same."""
 
     config: BertConfig
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -47,18 +48,17 @@ class LinearHead(nn.Module):
 class MaskedLmHead(nn.Module):
     """BERT's masked-LM head; its decoder is the word embedding table [vocabulary, hidden].
 
-    [..., hidden] -> [..., vocabulary] float32.
+    [tokens, hidden] -> [tokens, vocabulary] float32.
     """
 
     config: BertConfig
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, x: Array, word_embeddings: Array) -> Array:
         x = dense(self.config.hidden_size, self.dtype, "dense")(x)
-        x = layer_norm(self.config, "norm")(jax.nn.gelu(x, approximate=False)).astype(self.dtype)
-        table = word_embeddings.astype(self.dtype)
-        logits = jnp.einsum("...h,vh->...v", x, table, preferred_element_type=jnp.float32)
+        x = layer_norm(self.config, "norm")(jax.nn.gelu(x, approximate=False)).astype(value_dtype(self.dtype))
+        logits = multiply_transposed(x, word_embeddings, self.dtype)
         return logits + self.param("bias", nn.initializers.zeros, (self.config.vocab_size,))
 
 

@@ -8,17 +8,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from bert_jax.config import BertConfig
+from bert_jax.config import BertConfig, Dtype
 from bert_jax.dropout import DropoutNoise, dropout, keep_mask
+from bert_jax.linear import dense, value_dtype
 from bert_jax.packing import PackedBatch
 
 # Dropouts of the network, each with a number of its own: these two, and three a layer after them.
 EMBEDDING_SITE, HEAD_SITE, FIRST_LAYER_SITE, SITES_PER_LAYER = 0, 1, 2, 3
-
-
-def dense(features: int, dtype: str, name: str) -> nn.Dense:
-    """A linear layer that computes in `dtype`; `init_params` says what its float32 parameters start as."""
-    return nn.Dense(features, dtype=jnp.dtype(dtype), name=name)
 
 
 def layer_norm(config: BertConfig, name: str) -> nn.LayerNorm:
@@ -30,7 +26,7 @@ class Embeddings(nn.Module):
     """Word, position and segment-type embeddings: batch -> [rows, length, hidden]."""
 
     config: BertConfig
-    dtype: str
+    dtype: Dtype
 
     @nn.compact
     def __call__(self, batch: PackedBatch, noise: DropoutNoise | None) -> Array:
@@ -43,14 +39,14 @@ class Embeddings(nn.Module):
         x += embed(config.max_position_embeddings, batch.position_ids, "position")
         x += embed(config.type_vocab_size, batch.token_type_ids, "token_type")
         x = layer_norm(config, "norm")(x)
-        return dropout(x, config.hidden_dropout_prob, noise, EMBEDDING_SITE).astype(self.dtype)
+        return dropout(x, config.hidden_dropout_prob, noise, EMBEDDING_SITE).astype(value_dtype(self.dtype))
 
 
 class SelfAttention(nn.Module):
     """Multi-head attention inside each text: [rows, length, hidden] -> the same."""
 
     config: BertConfig
-    dtype: str
+    dtype: Dtype
     site: int
 
     @nn.compact
@@ -76,7 +72,7 @@ class FeedForward(nn.Module):
     """Two linear layers around an exact GELU: [rows, length, hidden] -> the same."""
 
     config: BertConfig
-    dtype: str
+    dtype: Dtype
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -88,7 +84,7 @@ class EncoderLayer(nn.Module):
     """Attention, then feed-forward; each is dropped out, added to its input and normalized."""
 
     config: BertConfig
-    dtype: str
+    dtype: Dtype
     index: int
 
     @nn.compact
@@ -96,16 +92,18 @@ class EncoderLayer(nn.Module):
         config, rate = self.config, self.config.hidden_dropout_prob
         site = FIRST_LAYER_SITE + SITES_PER_LAYER * self.index
         y = SelfAttention(config, self.dtype, site, name="attention")(x, bias, positions, noise)
-        x = layer_norm(config, "attention_norm")(x + dropout(y, rate, noise, site + 1)).astype(self.dtype)
+        x = layer_norm(config, "attention_norm")(x + dropout(y, rate, noise, site + 1)).astype(value_dtype(self.dtype))
         y = FeedForward(config, self.dtype, name="feed_forward")(x)
-        return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, site + 2)).astype(self.dtype)
+        return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, site + 2)).astype(
+            value_dtype(self.dtype)
+        )
 
 
 class Encoder(nn.Module):
     """Embeddings and all layers: batch -> last hidden state [rows, length, hidden]."""
 
     config: BertConfig
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, batch: PackedBatch, noise: DropoutNoise | None = None) -> Array:

@@ -14,6 +14,10 @@ from jax import Array
 
 from bert_jax.tokenizer import EncodedExamples
 
+# Work of a token beside its row's length, in units of what one attended position costs it: a row twice as long must
+# save this much padding to pay for itself.
+TOKEN_COST = 512
+
 
 class PackedBatch(struct.PyTreeNode):
     """A batch of examples, of static shape. Slots without an example have weight 0.
@@ -42,6 +46,16 @@ class BatchShape(NamedTuple):
 
     rows: int
     length: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are computed, real ones and padding."""
+        return self.rows * self.length
+
+    @property
+    def cost(self) -> int:
+        """What computing a batch of this shape costs, in units of one attended position."""
+        return self.tokens * (TOKEN_COST + self.length)
 
 
 def assign_rows(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -112,9 +126,6 @@ def pack(encoded: EncodedExamples, indices: np.ndarray, shape: BatchShape, slots
     )
 
 
-# Work of a token beside its row's length, in units of what one attended position costs it: a row twice as long must
-# save this much padding to pay for itself.
-TOKEN_COST = 512
 # A second shape is compiled only if it saves this share of the computed tokens.
 WORTH_COMPILING = 0.05
 
@@ -149,7 +160,7 @@ def plan_shapes(batches: Sequence[Shares], row_length: int | None = None) -> lis
         return [plan[0] if count <= plan[0].rows else plan[-1] for count in rows[plan[0].length]]
 
     def cost(plan: list[BatchShape]) -> int:
-        return sum(shape.rows * shape.length * (TOKEN_COST + shape.length) for shape in assign(plan))
+        return sum(shape.cost for shape in assign(plan))
 
     single = min(singles, key=cost)
     pair = min(pairs, key=cost, default=single)

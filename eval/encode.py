@@ -25,7 +25,7 @@ class EncodeConfig:
     max_length: int = 512
     """Tokens a text may have; longer ones are cut."""
     batch_size: int = 32
-    """Texts a batch."""
+    """Texts a batch, if they are of average length."""
 
 
 def main(flags: EncodeConfig) -> None:
@@ -53,7 +53,7 @@ def main(flags: EncodeConfig) -> None:
     import jax.numpy as jnp
     import numpy as np
 
-    from bert_jax.data.batches import ordered_batches
+    from bert_jax.data.batches import evaluation_batches
     from bert_jax.heads import Pooler, first_hidden, mean_hidden
     from bert_jax.modules import Encoder
     from bert_jax.packing import PackedBatch
@@ -69,7 +69,7 @@ def main(flags: EncodeConfig) -> None:
         return first if flags.pooling == "cls" else Pooler(bert).apply({"params": params["pooler"]}, first)  # type: ignore[return-value]
 
     step = Parallel(1).compile_predict_step(embed)
-    batches = ordered_batches(encoded, min(flags.batch_size, len(examples)), shares=1, row_length=None)
+    batches = evaluation_batches(encoded, min(flags.batch_size, len(examples)), shares=1, row_length=None)
     with Interrupt() as interrupt:
         embeddings = predict_split(lambda batch: step(params, batch), batches, interrupt.check)
     buffer = io.BytesIO()

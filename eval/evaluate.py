@@ -1,11 +1,11 @@
-"""A task's outputs on a whole split: every row once, in the order of the table."""
+"""A task's outputs on a whole split: every row once, in full batches."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from bert_jax.data.batches import Batches, ordered_batches
+from bert_jax.data.batches import Batches, evaluation_batches
 from bert_jax.data.masked import mask_batches
 from bert_jax.masking import mask_vocabulary
 from bert_jax.packing import PackedBatch
@@ -19,8 +19,8 @@ HELD_OUT_SEED = 0  # of the masks that masked LM is scored on: the same in every
 def split_batches(
     task: Task, encoded: EncodedExamples, vocab: Mapping[str, int], batch_size: int, shares: int, row_length: int | None
 ) -> Batches:
-    """A split as it is scored: every example once, in the order of the table; for masked LM with masks that stay."""
-    batches = ordered_batches(encoded, batch_size, shares, row_length)
+    """A split as it is scored: every example once; for masked LM with masks that stay."""
+    batches = evaluation_batches(encoded, batch_size, shares, row_length)
     if task.kind != "mlm":
         return batches
     return mask_batches(batches, mask_vocabulary(vocab), HELD_OUT_SEED, per_epoch=len(batches))
@@ -29,17 +29,21 @@ def split_batches(
 def predict_split(
     predict_fn: Callable[[PackedBatch], np.ndarray], batches: Batches, check: Callable[[], None] = lambda: None
 ) -> np.ndarray:
-    """Raw outputs of every example (or masked token): [examples, ...]. Slots without one are dropped.
+    """Raw outputs of every example, in the order of the table: [examples, ...].
+
+    Of masked LM they are those of every masked token, in the order of the batches.
 
     Args:
       check: called before each batch; raises to stop.
     """
-    outputs = []
+    outputs, masked = [], False
     for number in range(len(batches)):
         check()
         batch = batches[number]
+        masked = batch.masked is not None
         outputs.append(predict_fn(batch)[np.asarray(batch.weights).reshape(-1) > 0])
-    return np.concatenate(outputs)
+    in_batches = np.concatenate(outputs)
+    return in_batches if masked else in_batches[np.argsort(np.concatenate(batches.indices))]
 
 
 def evaluate(

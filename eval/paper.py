@@ -185,4 +185,4 @@ def describe(flags: PaperConfig) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_command(PaperConfig, main, "eval.paper")
+    run_command(PaperConfig, main, "eval.paper", trains=True)

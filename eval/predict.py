@@ -28,7 +28,7 @@ class PredictConfig:
     checkpoint: Literal["best", "latest"] = "best"
     """Which checkpoint."""
     batch_size: int = 32
-    """Examples a batch."""
+    """Examples a batch, if they are of average length."""
 
 
 def read_texts(task: Task, lines: list[str]) -> list[Example]:

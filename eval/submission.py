@@ -39,7 +39,7 @@ class SubmissionConfig:
     checkpoint: Literal["best", "latest"] = "best"
     """Which checkpoint."""
     batch_size: int = 32
-    """Examples a batch."""
+    """Examples a batch, if they are of average length."""
     devices: int | None = None
     """Number of devices. Default: all."""
     output: Path | None = None

@@ -6,8 +6,9 @@ import jax
 import numpy as np
 
 from bert_jax.config import BertConfig, ModelConfig
+from bert_jax.data.batches import Batches, split_shares
 from bert_jax.heads import Params, init_params
-from bert_jax.packing import BatchShape, PackedBatch, assign_rows, pack
+from bert_jax.packing import BatchShape, PackedBatch, assign_rows, pack, plan_shapes
 from bert_jax.tasks import TASKS, Task
 from bert_jax.tokenizer import EncodedExamples
 from train.step import TrainState
@@ -81,6 +82,13 @@ def padded(encoded: EncodedExamples, indices: Sequence[int], length: int) -> Pac
         weights=np.ones(len(indices), np.float32),
         example_ids=np.asarray(indices, np.int32),
     )
+
+
+def batches_in_order(encoded: EncodedExamples, size: int, shares: int, row_length: int | None) -> Batches:
+    """Batches of as many examples each, in the order of the table."""
+    indices = [np.arange(start, min(start + size, len(encoded))) for start in range(0, len(encoded), size)]
+    lengths = [[encoded.lengths[s].reshape(-1) for s in split_shares(batch, shares)] for batch in indices]
+    return Batches(encoded, indices, plan_shapes(lengths, row_length), -(-size // shares), shares)
 
 
 def tiny_model(**changes) -> ModelConfig:

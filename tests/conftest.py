@@ -10,6 +10,7 @@ from tests.course import find_course
 FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # tests leave nothing in anybody's home
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from bert_jax.data.batches import ordered_batches
+from bert_jax.data.batches import evaluation_batches
 from bert_jax.tasks import TASKS
 from eval.evaluate import predict_split
 from eval.metrics import score_task, summarize
@@ -68,6 +68,6 @@ def test_outputs_that_are_not_finite_have_no_score(task):
 @pytest.mark.parametrize("rows", [1, 7, 16, 33])
 def test_every_row_is_predicted_once_and_in_order(rows, shares):
     encoded = random_examples(TASKS["sst"], rows)
-    batches = ordered_batches(encoded, batch_size=16, shares=shares, row_length=None)
+    batches = evaluation_batches(encoded, batch_size=16, shares=shares, row_length=None)
     outputs = predict_split(lambda batch: np.asarray(batch.example_ids).reshape(-1) * 10.0, batches)
     assert outputs.tolist() == [10.0 * row for row in range(rows)]

@@ -10,7 +10,7 @@ import optax
 import pytest
 import safetensors.numpy
 
-from bert_jax.data.batches import ordered_batches, training_batches
+from bert_jax.data.batches import training_batches
 from bert_jax.data.masked import mask_batches
 from bert_jax.heads import MaskedLmHead, encode, init_params, predict_logits, used_parts
 from bert_jax.masking import MaskVocabulary, mask_tokens
@@ -20,7 +20,7 @@ from bert_jax.tokenizer import EncodedExamples
 from bert_jax.weights import load_weights, save_model
 from eval.evaluate import evaluate
 from eval.metrics import score_task
-from tests.builders import THREE, TINY, encode_ids, lively_params, moved_parts, padded, tiny_model
+from tests.builders import THREE, TINY, batches_in_order, encode_ids, lively_params, moved_parts, padded, tiny_model
 from tests.test_step import assert_trees_close, gradient_and_loss
 from train.losses import LOSSES
 from train.optim import make_optimizer
@@ -41,7 +41,7 @@ def texts_of(examples: int, seed: int = 0, longest: int = 20) -> EncodedExamples
 
 def masked_once(encoded: EncodedExamples, size: int = 8, shares: int = 1, row_length: int | None = None):
     """All texts in order, with the masks of one epoch."""
-    return mask_batches(ordered_batches(encoded, size, shares, row_length), VOCABULARY, seed=3, per_epoch=10**6)
+    return mask_batches(batches_in_order(encoded, size, shares, row_length), VOCABULARY, seed=3, per_epoch=10**6)
 
 
 def only(batch: PackedBatch) -> PackedBatch:
@@ -77,7 +77,7 @@ def masked_by_hand(batch: PackedBatch, encoded: EncodedExamples, indices: list[i
 
 def test_a_batch_holds_the_masks_of_its_texts_and_leaves_the_other_tokens():
     encoded = texts_of(20)
-    plain = ordered_batches(encoded, 8, 1, None)
+    plain = batches_in_order(encoded, 8, 1, None)
     batches = masked_once(encoded)
     before = encoded.tokens.copy()
     for number in range(len(batches)):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bert_jax.data.batches import ordered_batches, training_batches
+from bert_jax.data.batches import evaluation_batches, training_batches
 from bert_jax.data.order import batch_indices, batches_per_epoch
 from bert_jax.packing import BatchShape, assign_rows, pack, plan_shapes
 from bert_jax.tasks import TASKS
-from tests.builders import encode_ids, random_examples
+from tests.builders import batches_in_order, encode_ids, random_examples
 
 
 def test_rows_are_filled_best_fit_decreasing():
@@ -81,9 +81,24 @@ def test_a_second_shape_is_planned_only_where_it_pays():
 
 def test_devices_without_an_example_get_an_empty_share():
     encoded = random_examples(TASKS["sst"], 5)
-    batches = ordered_batches(encoded, batch_size=4, shares=4, row_length=None)
+    batches = batches_in_order(encoded, size=4, shares=4, row_length=None)
     assert len(batches) == 2
     assert np.asarray(batches[1].weights).tolist() == [[1], [0], [0], [0]]
+
+
+@pytest.mark.parametrize("shares", [1, 3])
+@pytest.mark.parametrize("row_length", [None, 24, 64])
+@pytest.mark.parametrize("task", [TASKS["sst"], TASKS["quora"]], ids=lambda task: task.name)
+def test_evaluation_packs_every_example_once_into_full_batches(task, row_length, shares):
+    encoded = random_examples(task, 300, longest=60)
+    batches = evaluation_batches(encoded, 16, shares, row_length)
+    assert sorted(np.concatenate(batches.indices)) == list(range(300)) and len(set(batches.shapes)) <= 2
+    for number, indices in enumerate(batches.indices):
+        batch = batches[number]  # packing raises if something does not fit
+        ids, weights = np.asarray(batch.example_ids), np.asarray(batch.weights)
+        assert ids[weights > 0].tolist() == indices.tolist()
+        assert batch.token_ids.shape == (shares, *batches.shapes[number])
+    assert batches.computed_tokens < batches_in_order(encoded, 16, shares, row_length).computed_tokens
 
 
 def test_every_example_comes_once_an_epoch_in_an_order_that_depends_on_seed_task_and_epoch():

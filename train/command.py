@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import tyro
 
 from bert_jax.errors import InputError, StorageError, UserError
+from train.environment import keep_compiled_programs, restart_with_huge_pages
 
 Config = TypeVar("Config")
 Prepare = Callable[[list[str]], tuple[list[str], Any]]
@@ -26,6 +27,7 @@ def run_command(
     module: str,
     args: Sequence[str] | None = None,
     prepare: Prepare | None = None,
+    trains: bool = False,
 ) -> None:
     """Runs `python -m MODULE ARGS`, and exits with the code of the error if there is one.
 
@@ -33,14 +35,19 @@ def run_command(
 
     Args:
       prepare: the flags as they are meant, and the values that hold where there is none.
+      trains: whether it works so long that huge pages are worth starting again for.
     """
     given = list(sys.argv[1:] if args is None else args)
-    flags = [flag for flag in given if flag != "--debug"]
+    flags = [flag for flag in given if flag != "--debug" and not (trains and flag == "--no-hugepages")]
     try:
-        run(parse_flags(config_class, module, *(prepare(flags) if prepare else (flags, None))))
+        config = parse_flags(config_class, module, *(prepare(flags) if prepare else (flags, None)), trains=trains)
+        if trains and args is None and "--no-hugepages" not in given:
+            restart_with_huge_pages()
+        keep_compiled_programs()
+        run(config)
         sys.stdout.flush()  # here, where a full disk can still be reported
     except UserError as error:
-        if len(flags) < len(given):
+        if "--debug" in given:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr, flush=True)
         if isinstance(error, StorageError):
@@ -72,17 +79,21 @@ def parse_flags(
     module: str,
     args: Sequence[str] | None = None,
     default: Config | None = None,
+    trains: bool = False,
 ) -> Config:
     """Flags -> the dataclass whose fields they are.
 
     Args:
       default: the values that hold where there is no flag, if they are not those of the class.
+      trains: as in `run_command`.
 
     Raises:
       InputError: what is wrong with them, in one sentence.
     """
     said = io.StringIO()
     description = f"{inspect.getdoc(config_class)}\n\nWith --debug, an error shows where in the program it came up."
+    if trains:
+        description += " With --no-hugepages, memory comes in pages of the usual size."
     settings: dict[str, Any] = {} if default is None else {"default": default}
     prog = f"python -m {module}"
     try:

@@ -91,6 +91,9 @@ class TrainConfig:
     """Updates between two checkpoints, in place of minutes."""
     dry_run: bool = False
     """Say what would be trained, and what it would take, and stop there."""
+    profile: bool = False
+    """Measure examples and tokens a second and the share of the machine's speed that they take, and trace some
+    updates."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +117,9 @@ RANDOM_MLM = Default(epochs=20, lr=1e-3, head_dropout=0.0)
 NOT_OF_MLM = ("scheduler", "pair_encoding", "similarity_head", "pooling", "head_dropout")
 
 # A run may go on with another value of these. All others make it another run.
-MAY_CHANGE = {"run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every", "dry_run"}
+MAY_CHANGE = {
+    "run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every", "dry_run", "profile",
+}  # fmt: skip
 # These may change where the files that they name hold the same: a run knows them by their SHA-256.
 SAME_CONTENT = {"data_dir", "init", "vocab"}
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from bert_jax.masking import MASKED
 from eval.report import new_table, print_scores
 from train.config import RANDOM, TrainConfig
+from train.environment import pages_in_words
 from train.inputs import Inputs
 from train.log import best_entry
 from train.rundir import RunDir
@@ -51,6 +52,7 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
             print(f"texts    {split} {len(texts.examples):,}; left out: {texts.left_out}")
     print(f"model    {inputs.source}, {size:,} parameters, {reads}")
     print(f"devices  {devices}, {config.dtype}")
+    print(f"memory   {pages_in_words()}")
     how = f"{MASKED:.0%} of the tokens masked" if masked_lm else config.scheduler
     print(f"train    {config.mode}: {how}, lr {config.lr:g}, batch {config.batch_size}, seed {config.seed}")
     done = int(state.step)

@@ -93,7 +93,7 @@ def print_sizes(inputs: Inputs, plan: Plan, parallel: Parallel) -> None:
 def largest_batch(inputs: Inputs, plan: Plan) -> tuple[Any, int]:
     """The task and the number of a batch that computes the most tokens."""
     tokens = {
-        (task, number): shape.rows * shape.length
+        (task, number): shape.tokens
         for task in inputs.tables
         if task.name in plan.batches
         for number, shape in enumerate(plan.batches[task.name].shapes)

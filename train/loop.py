@@ -21,6 +21,7 @@ from train.interrupt import Interrupt
 from train.step import TrainState
 
 CompiledStep = Callable[[TrainState, PackedBatch], tuple[TrainState, Mapping[str, jax.Array]]]
+Observe = Callable[[str, int, Mapping[str, jax.Array]], None]  # a task, the number of its batch, metrics to come
 Evaluate = Callable[[Params], tuple[dict[str, Any], float]]  # -> what to log, and the score that picks the best
 
 MAX_SKIPPED = 3  # updates in a row without a finite loss and gradient that end a run
@@ -82,6 +83,7 @@ def fit(
     checkpoints: Store,
     log: Callable[[dict[str, Any]], None],
     interrupt: Interrupt,
+    observe: Observe = lambda *_: None,
 ) -> TrainState:
     """Trains until all updates are done, saving and evaluating after every epoch and at the end.
 
@@ -91,6 +93,7 @@ def fit(
 
     Args:
       evaluated: whether the state given has been evaluated already.
+      observe: called after each update is dispatched.
 
     Raises:
       Interrupted: a signal came; the state is saved.
@@ -113,7 +116,9 @@ def fit(
             checkpoints.save(state, dataclasses.asdict(counters))
 
         def judge() -> None:
+            started = time.monotonic()
             scores, score = evaluate(state.params)
+            window.since += time.monotonic() - started  # no update's time
             log({"step": step, "epoch": -(-step // every.epoch), "dev": scores, "score": score})
             bar.write(_epoch_line(step, every.epoch, scores), file=sys.stderr)
             checkpoints.record_score(step, score)
@@ -124,7 +129,10 @@ def fit(
             for task in itertools.islice(schedule, every.total - step):
                 interrupt.check()
                 checkpoints.check()
-                state, metrics = steps[task](state, batches[task][taken[task]])
+                number = taken[task]
+                state, metrics = steps[task](state, batches[task][number])
+                observe(task, number, metrics)
+                window.examples += batches[task].num_examples(number)
                 taken[task] += 1
                 step += 1
                 if pending:
@@ -150,7 +158,7 @@ class _Window:
 
     def __init__(self, counters: Counters, log: Callable[[dict[str, Any]], None], every: int):
         self.counters, self.log, self.every = counters, log, every
-        self.since = time.monotonic()
+        self.since, self.examples = time.monotonic(), 0  # dispatched since the last line
 
     def add(self, step: int, task: str, metrics: Mapping[str, jax.Array]) -> str:
         """Takes one update's metrics, which waits for that update; returns what the bar shows."""
@@ -161,13 +169,14 @@ class _Window:
         else:
             self._skip(step, task, loss)
         means = {name: float(np.mean(losses)) for name, losses in self.counters.losses.items()}
+        now = time.monotonic()
         text = "  ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+        text += f"  {self.examples / max(now - self.since, 1e-6):,.0f} examples/s"
         if step % self.every == 0:
-            now = time.monotonic()
             self.log({"step": step, "loss": means, "seconds": round(now - self.since, 3)})
             if not sys.stderr.isatty():
                 print(f"step {step}  loss {text}", file=sys.stderr, flush=True)
-            self.counters.losses, self.since = {}, now
+            self.counters.losses, self.since, self.examples = {}, now, 0
         return text
 
     def _skip(self, step: int, task: str, loss: float) -> None:

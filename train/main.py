@@ -27,4 +27,4 @@ def main(config: TrainConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(TrainConfig, main, "train.main", prepare=lambda flags: with_recipe(translate(flags)))
+    run_command(TrainConfig, main, "train.main", prepare=lambda flags: with_recipe(translate(flags)), trains=True)

@@ -25,6 +25,7 @@ from train.inputs import Inputs
 from train.interrupt import Interrupt
 from train.loop import Counters, Evaluate, Intervals, fit
 from train.optim import make_optimizer
+from train.profiling import Profile
 from train.programs import Programs
 from train.rundir import RunDir, model_config, write_model
 from train.step import TrainState, init_state, trained_parts
@@ -142,6 +143,7 @@ def train(
             task.name: programs.train_step(model, task, config.lr, config.weight_decay, trained[task], config.seed)
             for task in inputs.tables
         }
+        profile = Profile(run.path / "profile", plan.batches, lambda: parallel.compilations) if config.profile else None
         started, done = time.monotonic(), int(state.step)
         state = fit(
             state,
@@ -155,12 +157,17 @@ def train(
             checkpoints=checkpoints,
             log=lambda entry: log.append(run.metrics, entry),
             interrupt=interrupt,
+            observe=profile.after_update if profile else lambda *_: None,
         )
     finally:
+        if profile:
+            profile.close()
         checkpoints.close()
     if config.mode != "finetune":
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started
     compiled = parallel.compilations - compiled_before
+    if profile:
+        print("\n" + profile.report(inputs.bert, config.dtype, "bert" not in frozen_parts(inputs)))
     print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, compiled, is_last)
     return state

@@ -45,6 +45,6 @@ class MaskedBatches(Batches):
 def mask_batches(batches: Batches, vocabulary: MaskVocabulary, seed: int, per_epoch: int) -> MaskedBatches:
     """The same batches, masked; batch n with the masks of epoch n // per_epoch."""
     lengths = batches.encoded.lengths
-    shares = (share for batch in batches.indices for share in split_shares(batch, batches.slots, batches.shares))
+    shares = (share for batch in batches.indices for share in split_shares(batch, batches.shares))
     slots = max(max_masked(lengths[share]) for share in shares)
     return MaskedBatches(**vars(batches), vocabulary=vocabulary, seed=seed, per_epoch=per_epoch, masked_slots=slots)

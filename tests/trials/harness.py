@@ -79,6 +79,7 @@ def environment(**more: str) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "COLUMNS": "160",
         "PYTHONUNBUFFERED": "1",
+        "JAX_ENABLE_COMPILATION_CACHE": "false",  # processes that are killed leave half of a program in it
     }
     return {**os.environ, **settings, **more}
 

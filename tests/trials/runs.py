@@ -71,6 +71,7 @@ def compiling_once(cache: Path, **more: str) -> dict[str, str]:
     """An environment in which programs that have been compiled, and compiled well, are taken from a folder."""
     return environment(
         XLA_FLAGS="",
+        JAX_ENABLE_COMPILATION_CACHE="true",
         JAX_COMPILATION_CACHE_DIR=str(cache),
         JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
         JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",

@@ -1,0 +1,73 @@
+"""bfloat16 as the type of products' operands: what is computed, and that gradients are those of the same function."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bert_jax import linear
+from bert_jax.config import Dtype
+from bert_jax.linear import bfloat16_product, transpose_in_tiles
+from bert_jax.tasks import TASKS
+from tests.builders import lively_params, padded, random_examples, tiny_model
+from train.step import init_state, make_train_step, trained_parts
+
+SST = TASKS["sst"]
+
+
+@pytest.fixture(autouse=True)
+def rounding(monkeypatch):
+    """Operands are rounded, whatever this processor can do."""
+    monkeypatch.setattr(linear, "rounds_operands", lambda: True)
+
+
+def rounded(x: np.ndarray) -> np.ndarray:
+    return np.asarray(jnp.asarray(x).astype(jnp.bfloat16).astype(jnp.float32), np.float64)
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 3), (64, 32, 96), (33, 70, 31)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_product_and_gradients_are_those_of_rounded_operands_summed_exactly(shape, transposed):
+    rows, inputs, outputs = shape
+    rng = np.random.default_rng(0)
+    x, gradient = rng.normal(size=(rows, inputs)).astype("f"), rng.normal(size=(rows, outputs)).astype("f")
+    w = rng.normal(size=(outputs, inputs) if transposed else (inputs, outputs)).astype("f")
+    product, pull = jax.vjp(lambda x, w: bfloat16_product(x, w, transposed), x, w)
+    of_x, of_w = pull(gradient)
+    a, b, g = rounded(x), rounded(w), rounded(gradient)
+    assert product.dtype == of_x.dtype == of_w.dtype == jnp.float32
+    np.testing.assert_allclose(product, a @ (b.T if transposed else b), atol=1e-4)
+    np.testing.assert_allclose(of_x, g @ (b if transposed else b.T), atol=1e-4)
+    np.testing.assert_allclose(of_w, g.T @ a if transposed else a.T @ g, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (32, 64), (33, 95), (100, 7)])
+def test_transposing_in_tiles_is_transposing(shape):
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    assert (np.asarray(transpose_in_tiles(jnp.asarray(x))) == x.T).all()
+
+
+def gradient(dtype: Dtype) -> np.ndarray:
+    """Of everything, in one vector, read off one update of plain gradient descent with dropout."""
+    model, params = tiny_model(dtype=dtype), lively_params(tiny_model(), scale=2.0)
+    trained, tx = trained_parts(model, SST), optax.sgd(1.0)
+    step = jax.jit(make_train_step(model, SST, tx, trained, seed=3))
+    before = init_state(params, tx, trained)
+    after, metrics = step(before, padded(random_examples(SST, 6), range(6), 24))
+    assert metrics["applied"]
+    moved = jax.tree.map(lambda a, b: np.asarray(a - b).ravel(), before.params, after.params)
+    return np.concatenate(jax.tree.leaves(moved))
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_a_models_gradient_is_near_that_in_float32(monkeypatch, rounds):
+    exact = gradient("float32")
+    monkeypatch.setattr(linear, "rounds_operands", lambda: rounds)
+    error = np.linalg.norm(gradient("bfloat16") - exact) / np.linalg.norm(exact)
+    assert 1e-5 < error < 1e-2
+
+
+def test_float32_has_nothing_of_it(monkeypatch):
+    monkeypatch.setattr(linear, "bfloat16_product", None)
+    assert np.isfinite(gradient("float32")).all()
