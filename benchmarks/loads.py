@@ -24,7 +24,7 @@ from bert_jax.data.masked import mask_batches
 from bert_jax.data.order import batches_per_epoch
 from bert_jax.flops import encoder_flops, masked_lm_flops
 from bert_jax.masking import mask_vocabulary
-from bert_jax.packing import BatchShape, PackedBatch
+from bert_jax.packing import BatchShape
 from bert_jax.tasks import MASKED_LM, TASKS, Split, Task
 from bert_jax.tokenizer import SPECIAL_TOKENS, EncodedExamples
 from eval.evaluate import split_batches
@@ -49,14 +49,6 @@ class Source:
         return random_examples(task, rows or ROWS[task.name, split], bert.vocab_size, work.length, SEED)
 
 
-class Repeated(list[PackedBatch]):
-    """One batch, packed once, that is taken again and again."""
-
-    def num_examples(self, number: int) -> int:
-        """Examples of a batch; it has no empty slots."""
-        return self[number].first_token.shape[1]
-
-
 @dataclasses.dataclass(frozen=True)
 class Load:
     """What is done in one go.
@@ -66,7 +58,7 @@ class Load:
     amounts: of "ours" and of each way: examples, tokens, computed tokens, batches, batches of a whole epoch, flops.
     """
 
-    batches: Mapping[Task, Repeated | Batches]
+    batches: Mapping[Task, Batches]
     amounts: dict[str, dict[str, float]]
     encoded: EncodedExamples | None = None
     ways: Mapping[str, Sequence[np.ndarray]] = dataclasses.field(default_factory=dict)
@@ -99,7 +91,7 @@ def _padded_tokens(encoded: EncodedExamples, batches: Sequence[np.ndarray]) -> i
 def _with_rivals(
     work: Work,
     ours: dict[str, float],
-    batches: Repeated | Batches,
+    batches: Batches,
     encoded: EncodedExamples,
     ways: Mapping[str, Sequence[np.ndarray]],
     of: int,
@@ -111,30 +103,28 @@ def _with_rivals(
 
 
 def _tensor(work: Work) -> Batches:
+    """The same batch again and again. We pack it each time, which the loop does; the rival makes its tensor once."""
     assert work.length
     encoded = random_examples(SST, work.examples, SIZES[work.model].vocab_size, work.length, SEED)
     shape = BatchShape(work.examples, work.length)
-    return Batches(encoded, [np.arange(work.examples)], [shape], work.examples, shares=1)
+    indices = [np.arange(work.examples)] * work.count
+    return Batches(encoded, indices, [shape] * work.count, work.examples, shares=1)
 
 
 def _steps(work: Work, _source: Source) -> Load:
     batches = _tensor(work)
-    taken = list(batches.indices) * work.count
-    ours = _amount(work, batches.encoded, taken, batches.computed_tokens * work.count, work.count)
-    # Packed once, as the rival's tensor is made once.
-    return _with_rivals(work, ours, Repeated([batches[0]] * work.count), batches.encoded, {"same": taken}, work.count)
+    ours = _amount(work, batches.encoded, batches.indices, batches.computed_tokens, work.count)
+    return _with_rivals(work, ours, batches, batches.encoded, {"same": batches.indices}, work.count)
 
 
 def _masked_lm(work: Work, _source: Source) -> Load:
     batches = _tensor(work)
     words = {f"word {number}": number for number in range(FIRST_WORD, SIZES[work.model].vocab_size)}
     vocabulary = mask_vocabulary(dict(zip(SPECIAL_TOKENS, SPECIAL_IDS, strict=True)) | words)
-    batch = mask_batches(batches, vocabulary, SEED, per_epoch=1)[0]
-    masked = int(np.sum(np.asarray(batch.weights) > 0))
-    taken = list(batches.indices) * work.count
-    ours = _amount(work, batches.encoded, taken, batches.computed_tokens * work.count, work.count)
-    ours["flops"] += masked_lm_flops(SIZES[work.model], masked) * work.count
-    return Load({MASKED_LM: Repeated([batch] * work.count)}, {"ours": ours})
+    masked = mask_batches(batches, vocabulary, SEED, per_epoch=work.count)  # of one epoch, so masked alike
+    ours = _amount(work, batches.encoded, batches.indices, batches.computed_tokens, work.count)
+    ours["flops"] += masked_lm_flops(SIZES[work.model], int(np.sum(masked[0].weights > 0))) * work.count
+    return Load({MASKED_LM: masked}, {"ours": ours})
 
 
 def _sst_epoch(work: Work, source: Source) -> Batches:

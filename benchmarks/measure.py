@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import RIVALS, Device, Work
@@ -23,6 +22,12 @@ PRODUCTS: dict[Device, tuple[tuple[int, int, int], ...]] = {
 }
 QUICK_PRODUCTS = ((256, 256, 256),)
 TRIES = 3
+# As `train.environment.keep_compiled_programs` has it, but for the folder.
+CACHE = {
+    "JAX_ENABLE_COMPILATION_CACHE": "true",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,10 +158,7 @@ def _measure_compilation(work: Work, setup: Setup) -> Measured:
     found = Measured(work, compiled={"cold": [], "warm": [], "programs": []})
     for _ in range(setup.repeats):
         with tempfile.TemporaryDirectory() as folder:
-            cache = {
-                "JAX_COMPILATION_CACHE_DIR": str(Path(folder) / "cache"),
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            }
+            cache = CACHE | {"JAX_COMPILATION_CACHE_DIR": folder}
             for state in ("cold", "warm"):
                 with Worker(sys.executable, OURS, environment(work.device) | cache) as ours:
                     found.amounts = _prepare(ours, work, setup, folder)

@@ -75,7 +75,7 @@ class Ours:
 
     def run(self) -> dict[str, float]:
         """Does the work once."""
-        batches: Any = self.load.batches
+        batches = self.load.batches
         if self.work.kind == "evaluation":
             return time_evaluation(self.programs, self.model, self.task, self.params, batches[self.task])
         if self.work.kind == "compile":

@@ -80,7 +80,7 @@ def main(settings: Settings) -> None:
         "environment": environment("cpu"),
         "training": TRAINING,
         "repeats": setup.repeats,
-        "texts": setup.data_dir or "random words",
+        "texts": "the course's tables" if setup.data_dir else "random words, as long as the course's texts",
     }
     print_about(about)
     results: dict[Work, Measured] = {}

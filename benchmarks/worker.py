@@ -46,6 +46,11 @@ class Worker:
             self._said.close()
             raise UserError(f"{self.name} cannot be started: {error.strerror}") from None
 
+    @property
+    def process_id(self) -> int:
+        """The process's number, which is also that of its group."""
+        return self._process.pid
+
     def ask(self, do: str, **arguments: Any) -> Any:
         """The answer to one request.
 
@@ -82,7 +87,7 @@ class Worker:
     def __exit__(self, *exception: object) -> None:
         assert self._process.stdin and self._process.stdout
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # it has nothing to save, and may have started others
+            os.killpg(self.process_id, signal.SIGKILL)  # it has nothing to save, and may have started others
         self._process.wait()
         for file in (self._process.stdout, self._said):
             file.close()

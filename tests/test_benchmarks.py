@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -185,6 +186,10 @@ def test_a_worker_that_dies_is_reported_in_one_sentence():
         assert worker.ask("hello")["versions"]["jax"]
         with pytest.raises(UserError, match=r"benchmarks\.ours ended with exit code 1 when asked to dance: KeyError"):
             worker.ask("dance")
+    with Worker(sys.executable, OURS, environment("cpu")) as worker:
+        os.kill(worker.process_id, signal.SIGKILL)
+        with pytest.raises(UserError, match="ended with signal SIGKILL when asked to hello"):
+            worker.ask("hello")
     with pytest.raises(UserError, match=r"/no/python -m .* cannot be started: No such file"):
         Worker("/no/python", RIVAL, {})
 
@@ -209,6 +214,19 @@ def test_the_command_says_what_is_missing_and_writes_what_it_measures(tmp_path, 
     written = json.loads(output.read_text())
     assert written["cases"][0]["got"] == {"median": 1.5, "low": 0.75, "high": 3.0}
     assert written["measured"][0]["seconds"]["ours"] == [1.0, 2.0, 4.0] and written["machine"]["cores"] >= 1
+
+
+def test_work_that_cannot_be_measured_is_named_at_the_end(tmp_path, monkeypatch, capsys):
+    def fail(work: Work, _setup: Setup) -> Measured:
+        raise UserError(f"{work}: the loss is wrong")
+
+    monkeypatch.setattr("benchmarks.run.measure", fail)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    output = tmp_path / "out.json"
+    with pytest.raises(UserError, match="1 of 1 could not be measured: same tensor, 32 x 26 tokens, bert-tiny"):
+        main(Settings(case=("C1",), quick=True, ours_only=True, output=output))
+    assert "error: same tensor" in capsys.readouterr().err
+    assert len(json.loads(output.read_text())["failed"]) == 1
 
 
 @pytest.mark.skipif(not HAS_RIVAL, reason="the rival needs torch; RIVAL_PYTHON may name a Python that has it")
