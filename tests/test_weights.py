@@ -13,7 +13,8 @@ import safetensors.numpy
 
 from bert_jax.config import SIZES, read_bert_config
 from bert_jax.errors import WeightsError
-from bert_jax.weights import entries, find_weights, load_weights, save_model, to_hugging_face
+from bert_jax.layout import entries, to_hugging_face
+from bert_jax.weights import find_weights, load_weights, save_model
 
 REFERENCES = Path(__file__).parent / "references"
 PLAIN = REFERENCES / "plain"
