@@ -16,6 +16,7 @@ from bert_jax.tasks import MASKED_LM, TASKS, Task
 
 # Tensors of other heads and old buffers: no part of an encoder, and no mistake.
 OTHER_TENSORS = re.compile(r"(cls|classifier|qa_outputs)\.|(.*\.)?position_ids$")
+HEADS = "heads."  # what the names of the heads of tasks begin with
 FLOATS = ("F64", "F32", "F16", "BF16")
 NAMED = 4  # tensors that an error names before it counts the rest
 
@@ -78,7 +79,7 @@ def head_entries(config: BertConfig) -> list[Entry]:
 
 def task_entries(config: BertConfig, task: Task, texts: int = 1) -> list[Entry]:
     """The arrays of a task's linear head, by names of our own, on the embeddings of one text or two."""
-    name, outputs = f"heads.{task.name}", task.num_outputs
+    name, outputs = HEADS + task.name, task.num_outputs
     return [
         Entry(
             (task.name, "dense", "kernel"), (f"{name}.weight",), (outputs, texts * config.hidden_size), transpose=True
@@ -114,8 +115,8 @@ def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[En
     head = head_entries(config)
     found += head if all(name in given for entry in head for name in entry.names) else []
     for task in TASKS.values():
-        kernel = given.get(f"heads.{task.name}.weight")
-        if kernel or f"heads.{task.name}.bias" in given:
+        kernel = given.get(f"{HEADS}{task.name}.weight")
+        if kernel or f"{HEADS}{task.name}.bias" in given:
             reads_two = task.is_pair and kernel is not None and kernel.shape[1:] == (2 * config.hidden_size,)
             found += task_entries(config, task, texts=2 if reads_two else 1)
     wanted = {name: entry.shape for entry in found for name in entry.names}
@@ -123,7 +124,7 @@ def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[En
     problems = {
         "missing": [name for name in wanted if name not in given],
         "unexpected": [_printable(name) for name in given if name not in wanted and not OTHER_TENSORS.match(name)],
-        "there under two names": [_printable(t.name) for t in tensors if given[_plain_name(t.name)] != t],
+        "there under two names": [_printable(t.name) for t in tensors if given[_plain_name(t.name)] is not t],
         "mis-shaped": [
             f"{name} is {list(tensor.shape)}, not {list(wanted[name])}"
             for name, tensor in there.items()
@@ -159,14 +160,16 @@ def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list
     return params
 
 
-def to_hugging_face(params: dict, config: BertConfig) -> dict[str, np.ndarray]:
-    """The tensors of Hugging Face's `BertModel`; the inverse of `from_hugging_face`.
+def to_hugging_face(params: dict, config: BertConfig, classifier: Task | None = None) -> dict[str, np.ndarray]:
+    """The tensors of Hugging Face's `BertModel`, and heads by names of our own; the inverse of `from_hugging_face`.
 
-    With a masked-LM head they are those that BERT was published with: the encoder's, the pooler's and the head's. Heads
-    of tasks have names of our own, which Hugging Face leaves alone.
+    With a masked-LM head they are those that BERT was published with: the encoder's, the pooler's and the head's.
+
+    Args:
+      classifier: the task whose head is there as that of `BertForSequenceClassification` as well.
     """
     tensors = {}
-    prefix = "bert." if MASKED_LM.name in params else ""  # where there is a head, the encoder has a name of its own
+    prefix = "bert." if MASKED_LM.name in params or classifier else ""  # beside a head, the encoder has a name
     heads = [entry for task in TASKS.values() for entry in task_entries(config, task)]
     for entry in (*entries(config), *head_entries(config), *heads):
         if entry.path[0] not in params:
@@ -174,8 +177,10 @@ def to_hugging_face(params: dict, config: BertConfig) -> dict[str, np.ndarray]:
         array = _get(params, entry.path)
         for name, piece in zip(entry.names, np.split(np.asarray(array), len(entry.names), axis=-1), strict=True):
             # safetensors writes a transposed view's memory as it lies, so the layout must be made real
-            whole_name = name if name.startswith(("cls.", "heads.")) else prefix + name
+            whole_name = name if name.startswith(("cls.", HEADS)) else prefix + name
             tensors[whole_name] = np.ascontiguousarray(piece.T if entry.transpose else piece)
+    if classifier:
+        tensors |= {f"classifier.{what}": tensors[f"{HEADS}{classifier.name}.{what}"] for what in ("weight", "bias")}
     return tensors
 
 

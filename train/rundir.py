@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import safetensors
-
 from bert_jax.config import BertConfig, ModelConfig
 from bert_jax.errors import InputError, StorageError, UserError, WeightsError
 from bert_jax.files import quote, read_json
@@ -27,7 +25,7 @@ from bert_jax.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.weights import save_model
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
 from train.lock import locked
-from train.manifest import hash_files, sync_folder, write_atomically
+from train.manifest import replace_folder, write_atomically
 from train.record import read_settings
 
 OF_A_RECIPE = re.compile(r"[1-9]-[a-z]+|predictions(\.zip(\.unfinished)?)?")  # stages, and files for the course
@@ -221,20 +219,9 @@ def write_model(run: RunDir, bert: BertConfig, params: dict, tokenizer: Tokenize
     Raises:
       StorageError: it cannot be written.
     """
-    unfinished, old = run.path / "model.unfinished", run.path / "model.old"
-    try:
-        for leftover in (unfinished, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        save_model(unfinished, bert, params)
-        tokenizer.save(unfinished)
-        hash_files(unfinished, sync=True)
-        if run.model.exists():
-            run.model.rename(old)  # a folder cannot be renamed to one that is there
-        unfinished.rename(run.model)
-        sync_folder(run.path)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise StorageError(f"{run.model} cannot be written: {error}") from None
+    with replace_folder(run.model) as folder:
+        save_model(folder, bert, params)
+        tokenizer.save(folder)
 
 
 def _versions() -> dict[str, str]:
