@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -67,6 +68,36 @@ def test_prefix_and_old_layer_norm_names_make_no_difference(tmp_path, prefix):
 def test_weights_without_a_pooler_give_no_pooler(tmp_path):
     folder = copy_of(tmp_path, lambda t: {k: v for k, v in t.items() if not k.startswith("pooler")})
     assert set(load_weights(folder)[1]) == {"bert"}
+
+
+def with_head(tensors):
+    head = {
+        "heads.sst.weight": np.arange(100, dtype=np.float32).reshape(5, 20),
+        "heads.sst.bias": np.ones(5, "float32"),
+    }
+    return tensors | head
+
+
+def test_heads_are_written_beside_the_model_and_read_there_and_in_it(tmp_path):
+    bert, params = load_weights(copy_of(tmp_path, with_head))
+    assert set(params) == {"bert", "pooler", "sst"} and params["sst"]["dense"]["kernel"].shape == (20, 5)
+    for given in (params, {"bert": params["bert"]}):  # the second leaves no head of the first
+        save_model(tmp_path / "new", bert, given)
+        model = safetensors.numpy.load_file(tmp_path / "new" / "model.safetensors")
+        assert not any(name.startswith("heads.") for name in model)
+        again = load_weights(tmp_path / "new")[1]
+        assert jax.tree.structure(again) == jax.tree.structure(given)
+        assert jax.tree.all(jax.tree.map(np.array_equal, again, given))
+
+
+def test_a_head_in_both_files_and_a_broken_file_of_heads_are_errors(tmp_path):
+    folder = copy_of(tmp_path, with_head)
+    safetensors.numpy.save_file(with_head({}), folder / "heads.safetensors")
+    with pytest.raises(WeightsError, match=r"there under two names: heads\.sst\.bias, heads\.sst\.weight$"):
+        load_weights(folder)
+    (folder / "heads.safetensors").write_bytes(b"no")
+    with pytest.raises(WeightsError, match=r"heads\.safetensors is not a readable safetensors file"):
+        load_weights(folder)
 
 
 def test_half_precision_weights_become_float32(tmp_path):

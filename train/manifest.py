@@ -139,16 +139,18 @@ def replace_folder(path: Path) -> Iterator[Path]:
     path = path.resolve()  # a folder cannot take the name of a link
     unfinished, old = path.with_name(f"{path.name}.unfinished"), path.with_name(f"{path.name}.old")
     try:
-        for leftover in (unfinished, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         yield unfinished
         hash_files(unfinished, sync=True)
-        if path.exists():
-            path.rename(old)  # a folder cannot be renamed to one that is there
+        gives_way = path.exists() and any(path.iterdir())
+        if gives_way:  # a folder can take the name of an empty one, and of no other
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
         unfinished.rename(path)
         sync_folder(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        if gives_way:
+            shutil.rmtree(old, ignore_errors=True)
     except (OSError, safetensors.SafetensorError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise StorageError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None

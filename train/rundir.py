@@ -162,7 +162,7 @@ def _check_folder(run: RunDir) -> None:
 
 
 def _check_same_run(run: RunDir, record: dict[str, Any]) -> None:
-    before = _read_record(run)
+    before = read_record(run)
     changes = [change for part in ("config", "bert", "files") for change in _changes(before[part], record[part])]
     if changes:
         raise WeightsError(f"{run.path} holds a run with other settings: {', '.join(changes)}; name another --run_dir")
@@ -194,7 +194,7 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
     run = RunDir(path, "")
     if not run.config.exists():
         raise InputError(f"--run_dir={path} is no run: there is no {run.config}")
-    record = _read_record(run)
+    record = read_record(run)
     run = RunDir(path, _fingerprint(record))
     unknown = record["bert"].keys() - {field.name for field in dataclasses.fields(BertConfig)}
     if unknown:
@@ -229,7 +229,12 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
 
 
-def _read_record(run: RunDir) -> dict[str, dict[str, Any]]:
+def read_record(run: RunDir) -> dict[str, dict[str, Any]]:
+    """What a run's config.json holds: settings, dimensions, SHA-256 of files, and versions.
+
+    Raises:
+      WeightsError: it is damaged.
+    """
     try:
         record = read_json(run.config)
     except (FileNotFoundError, ValueError) as error:
