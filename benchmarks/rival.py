@@ -18,7 +18,7 @@ from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 from benchmarks.serve import serve
 
-HEAD = "heads.sst"  # what our side calls the head's weights in model.safetensors
+HEAD = "heads.sst"  # what our side calls the head's weights in heads.safetensors
 
 
 def hello() -> dict[str, Any]:
@@ -37,7 +37,7 @@ class Classifier(torch.nn.Module):
         """With the weights of a folder, the head's included."""
         super().__init__()
         self.bert = transformers.BertModel.from_pretrained(folder, attn_implementation="sdpa")
-        weights = load_file(Path(folder) / "model.safetensors")
+        weights = load_file(Path(folder) / "heads.safetensors")
         self.dropout = torch.nn.Dropout(dropout)
         self.head = torch.nn.Linear(*reversed(weights[f"{HEAD}.weight"].shape))
         self.head.load_state_dict({name: weights[f"{HEAD}.{name}"] for name in ("weight", "bias")})
