@@ -1,6 +1,7 @@
 """The one table of tasks. Nothing outside this file asks for a task by its name."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 from bert_jax.errors import InputError
@@ -18,14 +19,17 @@ PREDICTION_COLUMN = {
     "similarity": "Predicted_Similiary",
 }
 
+TFDS_SPLITS: dict[Split, str] = {"train": "train", "dev": "validation", "test": "test"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
     """One sentence task: where its rows are and what its labels mean.
 
-    `files` holds, for each split, the names that the file goes by, most usual first. Labels lie in
-    [0, max_label]; whole numbers unless the kind is similarity. `course_name` is what the course's
-    prediction files and the flags of its starter code call it.
+    `files` holds, for each split, the names that the file goes by, most usual first; tasks that are not the course's
+    have none. Labels lie in [0, max_label]; whole numbers unless the kind is similarity. `course_name` is what
+    prediction files call it, and the flags of the course's starter code. `tfds` names the data set and its config in
+    TensorFlow Datasets, and `tfds_splits` what is read there as each split.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Task:
     label_column: str
     max_label: int
     course_name: str
+    tfds: str = ""
+    tfds_splits: Mapping[Split, str] = dataclasses.field(default_factory=lambda: dict(TFDS_SPLITS), hash=False)
 
     @property
     def is_pair(self) -> bool:
@@ -64,34 +70,47 @@ def _files(stem: str, *older: str) -> dict[Split, tuple[str, ...]]:
     }
 
 
-PAIR = ("sentence1", "sentence2")
+CLASSES: Kind = "classification"
+ONE, PAIR = ("sentence",), ("sentence1", "sentence2")
+# IMDB has no dev split: the last tenth of its train split, which TFDS has shuffled, is held out as one.
+NO_DEV: dict[Split, str] = {"train": "train[:90%]", "dev": "train[90%:]", "test": "test"}
 
 TASKS = {
     task.name: task
     for task in (
-        Task("sst", "classification", _files("ids-sst", "sst"), ("sentence",), "sentiment", 4, "sst"),
-        Task("cfimdb", "classification", _files("ids-cfimdb", "cfimdb"), ("sentence",), "sentiment", 1, "cfimdb"),
-        Task("quora", "paraphrase", _files("quora"), PAIR, "is_duplicate", 1, "para"),
-        Task("sts", "similarity", _files("sts"), PAIR, "similarity", 5, "sts"),
+        Task("sst", CLASSES, _files("ids-sst", "sst"), ONE, "sentiment", 4, "sst", "minbert/sst"),
+        Task("cfimdb", CLASSES, _files("ids-cfimdb", "cfimdb"), ONE, "sentiment", 1, "cfimdb", "minbert/cfimdb"),
+        Task("quora", "paraphrase", _files("quora"), PAIR, "is_duplicate", 1, "para", "minbert/quora"),
+        Task("sts", "similarity", _files("sts"), PAIR, "similarity", 5, "sts", "minbert/sts"),
+        Task("sst2", CLASSES, {}, ONE, "label", 1, "sst2", "glue/sst2"),
+        Task("qqp", "paraphrase", {}, ("question1", "question2"), "label", 1, "qqp", "glue/qqp"),
+        Task("stsb", "similarity", {}, PAIR, "label", 5, "stsb", "glue/stsb"),
+        Task("mrpc", "paraphrase", {}, PAIR, "label", 1, "mrpc", "glue/mrpc"),
+        Task("cola", CLASSES, {}, ONE, "label", 1, "cola", "glue/cola"),
+        Task("imdb", CLASSES, {}, ("text",), "label", 1, "imdb", "imdb_reviews/plain_text", NO_DEV),
     )
 }
+COURSE_TASKS = {name: task for name, task in TASKS.items() if task.files}
 
 # Masked LM reads texts of other tasks' tables and has no files of its own, so it cannot be named among them.
 MASKED_LM = Task("mlm", "mlm", files={}, text_columns=("text",), label_column="", max_label=0, course_name="")
 
 
-def find_tasks(names: str) -> tuple[Task, ...]:
+def find_tasks(names: str, known: Mapping[str, Task] = TASKS) -> tuple[Task, ...]:
     """The tasks named in a comma-separated list, in its order.
+
+    Args:
+      known: those that can be named.
 
     Raises:
       InputError: the list is empty, or names a task twice or one that does not exist.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
-        raise InputError(f"--tasks={names!r} names no task; there are {', '.join(TASKS)}")
+        raise InputError(f"--tasks={names!r} names no task; there are {', '.join(known)}")
     for name in wanted:
-        if name not in TASKS:
-            raise InputError(f"--tasks names {name!r}, which is no task; there are {', '.join(TASKS)}")
+        if name not in known:
+            raise InputError(f"--tasks names {name!r}, which is no task here; there are {', '.join(known)}")
         if wanted.count(name) > 1:
             raise InputError(f"--tasks names {name!r} more than once")
-    return tuple(TASKS[name] for name in wanted)
+    return tuple(known[name] for name in wanted)

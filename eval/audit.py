@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from bert_jax.data.sample import SAMPLE
-from bert_jax.tasks import find_tasks
+from bert_jax.tasks import COURSE_TASKS, find_tasks
 from eval.overlaps import audit_tables
 from eval.report import new_table
 from train.command import run_command
@@ -30,7 +30,7 @@ class AuditConfig:
 
 def main(flags: AuditConfig) -> None:
     """Prints what is found; nothing here needs JAX."""
-    found = audit_tables(flags.data_dir or SAMPLE, find_tasks(flags.tasks))
+    found = audit_tables(flags.data_dir or SAMPLE, find_tasks(flags.tasks, COURSE_TASKS))
     if flags.json:
         print(json.dumps(found, indent=1))
     else:

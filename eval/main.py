@@ -6,7 +6,7 @@ from typing import Literal
 
 from train.command import run_command
 from train.config import check_positive
-from train.inputs import read_examples, run_tasks
+from train.inputs import find_source, read_examples, run_tasks
 from train.interrupt import Interrupt
 from train.rundir import open_run
 
@@ -38,8 +38,8 @@ def main(flags: EvalConfig) -> None:
     """Reads the tables before JAX is imported, then restores and scores."""
     check_positive("batch_size", flags.batch_size)
     config = open_run(flags.run_dir)[1]
-    data_dir = flags.data_dir or config.data_dir
-    tables = {task: read_examples(config, data_dir, task, flags.split) for task in run_tasks(config)}
+    source = find_source(config, flags.data_dir)
+    tables = {task: read_examples(config, source, task, flags.split) for task in run_tasks(config)}
 
     from eval.metrics import bootstrap, interval, score_task
     from eval.report import print_intervals, print_scores

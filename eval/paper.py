@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from bert_jax.data.sample import SAMPLE
 from bert_jax.errors import InputError
-from bert_jax.tasks import TASKS, find_tasks
+from bert_jax.tasks import COURSE_TASKS, find_tasks
 from eval.comparison import compare, print_comparison
 from eval.overlaps import audit_tables
 from eval.published import FIGURE_EPOCHS, SHARES, TABLES, Experiment, read_stages, wanted_experiments
@@ -88,7 +88,7 @@ def main(flags: PaperConfig) -> None:
     print_comparison(comparison)
     from eval.page import write_report
 
-    audit = audit_tables(flags.data_dir or SAMPLE, tuple(TASKS.values()))
+    audit = audit_tables(flags.data_dir or SAMPLE, tuple(COURSE_TASKS.values()))
     for written in write_report(output, comparison, results, audit, describe(flags)):
         print(f"written: {written}")
 

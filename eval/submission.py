@@ -10,13 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from bert_jax.data.sample import SAMPLE
-from bert_jax.data.tables import Table, has_file
+from bert_jax.data.tables import Table
 from bert_jax.errors import InputError, StorageError, WeightsError
 from bert_jax.tasks import PREDICTION_COLUMN, Split, Task, find_tasks
 from train.command import run_command
 from train.config import TrainConfig, check_positive
-from train.inputs import read_split
+from train.inputs import Source, find_source, read_split
 from train.interrupt import Interrupt
 from train.manifest import sync_folder, write_atomically
 from train.rundir import open_run, stage_folders
@@ -91,21 +90,21 @@ def find_stages(path: Path) -> list[tuple[Path, TrainConfig]]:
     return [stage for stage in stages if stage[1].mode != "mlm"] if is_single(config) else stages[-1:]
 
 
-def read_splits(data_dir: Path | None, tasks: Sequence[Task]) -> Tables:
+def read_splits(source: Source, tasks: Sequence[Task]) -> Tables:
     """The dev and test tables of tasks, with the rows that have no label; a test table may be missing, which is said.
 
     Raises:
       InputError: a dev table is missing, or a table is wrong.
     """
-    folder, tables = data_dir or SAMPLE, {}
+    tables: Tables = {}
     for task in tasks:
-        tables[task, "dev"] = read_split(data_dir, task, "dev", labelled=False)
-        if has_file(folder, task, "test"):
-            tables[task, "test"] = read_split(data_dir, task, "test", labelled=False)
+        tables[task, "dev"] = read_split(source, task, "dev", labelled=False)
+        if source.has(task, "test"):
+            tables[task, "test"] = read_split(source, task, "test", labelled=False)
         else:
             names = " or ".join(task.files["test"])
             print(
-                f"warning: {folder} has no {names}: no predictions for the test table of {task.name}", file=sys.stderr
+                f"warning: {source} has no {names}: no predictions for the test table of {task.name}", file=sys.stderr
             )
     return tables
 
@@ -174,7 +173,7 @@ def main(flags: SubmissionConfig) -> None:
     output = flags.output or flags.run_dir
     if not output.is_dir() and (output.exists() or not output.absolute().parent.is_dir()):
         raise StorageError(f"--output={output} is no folder and cannot be made one")
-    tables = read_splits(flags.data_dir or config.data_dir, find_tasks(config.tasks))
+    tables = read_splits(find_source(config, flags.data_dir), find_tasks(config.tasks))
     texts: dict[str, str] = {}
     with Interrupt() as interrupt:
         for folder, _ in stages:

@@ -10,7 +10,7 @@ import pytest
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Example
 from bert_jax.errors import InputError
-from bert_jax.tasks import TASKS
+from bert_jax.tasks import COURSE_TASKS, TASKS
 from eval.overlaps import audit_tables, count_conflicts, count_repeated, count_shared, row_key, text_key
 from tests.trials import harness
 
@@ -135,7 +135,7 @@ def test_a_folder_without_a_table_and_a_wrong_table_are_errors(tmp_path):
 
 
 def test_the_courses_tables_have_the_overlaps_that_are_known(course):
-    tasks = audit_tables(course, list(TASKS.values()))["tasks"]
+    tasks = audit_tables(course, list(COURSE_TASKS.values()))["tasks"]
     assert {name: [pair["rows"] for pair in task["shared"]] for name, task in tasks.items()} == {
         "sst": [3, 2, 0], "cfimdb": [0, 0, 0], "quora": [0, 0, 0], "sts": [18, 19, 2],
     }  # fmt: skip

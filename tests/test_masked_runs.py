@@ -14,7 +14,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.data.batches import Batches
 from bert_jax.data.corpus import Corpus, make_corpus
 from bert_jax.data.sample import SAMPLE
-from bert_jax.data.tables import Table
+from bert_jax.data.tables import Folder, Table
 from bert_jax.errors import InputError, Interrupted, StorageError
 from bert_jax.heads import init_params
 from bert_jax.tasks import MASKED_LM, TASKS, Split
@@ -38,7 +38,7 @@ def small_inputs(run_dir: Path, **settings) -> Inputs:
     config = resolve(TrainConfig(**common | settings))  # type: ignore[arg-type]
     texts: dict[Split, Table | Corpus] = {}
     for split in SPLITS:
-        whole = read_split(None, TASKS["sst"], split, labelled=False)
+        whole = read_split(Folder(SAMPLE), TASKS["sst"], split, labelled=False)
         texts[split] = make_corpus([Table(whole.path, whole.examples[:20], 0)], [])
     return Inputs(config, {MASKED_LM: texts}, BERT, TOKENIZER, None, "a test model")
 
@@ -166,7 +166,7 @@ def test_texts_of_every_tasks_dev_and_test_tables_are_held_out_and_judged_are_th
     assert names < set(inputs.hashes) and "quora-train.csv" not in inputs.hashes
     (tmp_path / "ids-sst-train.csv").write_text(f"\tid\tsentence\tsentiment\n0\ta\t{first}\t1\n")
     with pytest.raises(InputError, match="leaves no text of the train tables for --mode=mlm: 1 in dev or test"):
-        read_texts(tmp_path, [TASKS["sst"]], "train", {})
+        read_texts(Folder(tmp_path), [TASKS["sst"]], "train", {})
 
 
 def test_defaults_and_names_are_those_of_a_masked_lm():

@@ -11,7 +11,7 @@ from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Example, Table, find_file, read_table
 from bert_jax.masking import MaskedTokens, MaskVocabulary, mask_tokens, mask_vocabulary, max_masked
 from bert_jax.packing import BatchShape, pack
-from bert_jax.tasks import TASKS
+from bert_jax.tasks import COURSE_TASKS, TASKS
 from bert_jax.tokenizer import SPECIAL_TOKENS, EncodedExamples, read_tokenizer
 from tests.builders import encode_ids
 
@@ -187,7 +187,11 @@ def test_a_dev_row_without_a_label_is_held_out_too(tmp_path):
 
 def test_the_courses_tables_make_a_corpus_without_dev_or_test_texts(course):
     def read(*splits):
-        return [read_table(find_file(course, task, split), task, False) for task in TASKS.values() for split in splits]
+        return [
+            read_table(find_file(course, task, split), task, False)
+            for task in COURSE_TASKS.values()
+            for split in splits
+        ]
 
     train, held_out = read("train"), read("dev", "test")
     corpus = make_corpus(train, held_out)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bert_jax.data.sample import SAMPLE
-from bert_jax.tasks import MASKED_LM, TASKS
+from bert_jax.tasks import COURSE_TASKS, MASKED_LM, TASKS
 from eval.comparison import Number, compare, shortened_stages
 from eval.metrics import bootstrap, confusion, interval, score_task
 from eval.overlaps import audit_tables
@@ -22,7 +22,7 @@ from train.config import TrainConfig
 from train.experiment import find_result, identify, same_runs, share_stages, stage_settings, train_flags, write_result
 from train.recipes import RECIPES, resolve_stages, start_config, with_recipe
 
-AUDIT = audit_tables(SAMPLE, tuple(TASKS.values()))
+AUDIT = audit_tables(SAMPLE, tuple(COURSE_TASKS.values()))
 ALL = wanted_experiments(list(TABLES), SHARES, 1e-4, 5)
 
 

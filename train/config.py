@@ -26,9 +26,21 @@ class TrainConfig:
     scheduler: Literal["in_turn", "mtdnn", "baseline"] = "mtdnn"
     """Which task next: one after the other, one batch of each in turn, or the first task alone."""
     tasks: str = "sst,quora,sts"
-    """Tasks, separated by commas: sst, cfimdb, quora, sts."""
+    """Tasks, separated by commas: sst, cfimdb, quora, sts; with --data=tfds also sst2, qqp, stsb, mrpc, cola, imdb."""
     data_dir: Path | None = None
     """Folder with the course's tables. Default: the embedded sample."""
+    data: Literal["tfds"] | None = None
+    """tfds: tables from TensorFlow Datasets, in place of --data_dir."""
+    tfds_dir: Path | None = None
+    """Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR, or tensorflow_datasets in the home folder."""
+    manual_dir: Path | None = None
+    """Folder with the course's tables for --data=tfds. Default: downloads/manual in --tfds_dir."""
+    train_split: str | None = None
+    """What --data=tfds reads as the train tables, such as train[:80%].
+    Default: train; of imdb, which has no dev table, train[:90%]."""
+    dev_split: str | None = None
+    """What --data=tfds reads as the dev tables, such as train[80%:].
+    Default: validation; of imdb train[90%:]."""
     subset: str | None = None
     """Share of a task's train table to train on, such as quora=0.25; several with commas between them."""
     init: str | None = None
@@ -121,7 +133,8 @@ MAY_CHANGE = {
     "run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every", "dry_run", "profile",
 }  # fmt: skip
 # These may change where the files that they name hold the same: a run knows them by their SHA-256.
-SAME_CONTENT = {"data_dir", "init", "vocab"}
+SAME_CONTENT = {"data_dir", "tfds_dir", "manual_dir", "init", "vocab"}
+ONLY_OF_TFDS = ("tfds_dir", "manual_dir", "train_split", "dev_split")
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
@@ -133,8 +146,10 @@ def resolve(config: TrainConfig) -> TrainConfig:
     check_ranges(config)
     if config.init and (config.model or config.vocab):
         raise InputError("--init brings its own model and vocabulary: leave out --model and --vocab, or --init")
-    if config.data_dir and not config.init and not config.vocab:
-        raise InputError("--data_dir needs --init (for one, --init=all-minilm-l6-v2), or --vocab for a random start")
+    check_data(config)
+    data = "--data_dir" if config.data_dir else "--data=tfds" if config.data else None
+    if data and not config.init and not config.vocab:
+        raise InputError(f"{data} needs --init (for one, --init=all-minilm-l6-v2), or --vocab for a random start")
     pretrained, random = (PRETRAINED_MLM, RANDOM_MLM) if config.mode == "mlm" else (PRETRAINED, RANDOM)
     default = pretrained if config.init else random
     filled: dict[str, Any] = {
@@ -168,6 +183,15 @@ def check_ranges(config: TrainConfig) -> None:
     subset_shares(config)
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed={config.seed}, but it lies between 0 and 2**32 - 1")
+
+
+def check_data(config: TrainConfig) -> None:
+    """Raises InputError if the settings name tables in two places, or say how to read what is not read."""
+    if config.data and config.data_dir:
+        raise InputError("--data=tfds takes the place of --data_dir; it finds the course's tables in --manual_dir")
+    idle = [name for name in ONLY_OF_TFDS if not config.data and getattr(config, name) is not None]
+    if idle:
+        raise InputError(f"--{idle[0]}={getattr(config, idle[0])} says how --data=tfds reads tables, and needs it")
 
 
 def subset_shares(config: TrainConfig) -> dict[str, float]:

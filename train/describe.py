@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 from rich.console import Console
 
+from bert_jax.data.sample import SAMPLE
+from bert_jax.data.tables import Folder
 from bert_jax.masking import MASKED
 from eval.report import new_table, print_scores
-from train.config import RANDOM, TrainConfig
+from train.config import ONLY_OF_TFDS, RANDOM, TrainConfig
 from train.environment import pages_in_words
-from train.inputs import Inputs
+from train.inputs import Inputs, find_source
 from train.log import best_entry
 from train.rundir import RunDir
 from train.step import TrainState
@@ -26,7 +28,8 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
     """Prints data, model, devices and the updates to come."""
     config = inputs.config
     console = Console()
-    folder = "the embedded sample" if config.data_dir is None else str(config.data_dir)
+    source = find_source(config)
+    folder = "the embedded sample" if source == Folder(SAMPLE) else str(source)
     masked_lm = config.mode == "mlm"
     skipped = "left out" if masked_lm else "no label"
     headings = ("train", "dev", skipped, "cut", "updates", "rows x tokens", "filled", "if padded")
@@ -106,6 +109,7 @@ def finetuning_flags(inputs: Inputs, run: RunDir) -> str:
     One that started random has seen little text, so it takes the rate and epochs of a random start.
     """
     config, start = inputs.config, TrainConfig()
-    flags = {"data_dir": config.data_dir, "tasks": config.tasks if config.tasks != start.tasks else None}
+    flags: dict[str, Any] = {name: getattr(config, name) for name in ("data_dir", "data", *ONLY_OF_TFDS)}
+    flags |= {"tasks": config.tasks if config.tasks != start.tasks else None}
     flags |= {"init": run.model} | ({} if config.init else {"epochs": RANDOM.epochs, "lr": RANDOM.lr})
     return " ".join(f"--{name}={shlex.quote(str(value))}" for name, value in flags.items() if value is not None)

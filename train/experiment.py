@@ -20,7 +20,7 @@ from bert_jax.files import read_json
 from bert_jax.tasks import Split, find_tasks
 from bert_jax.weights import HEADS_FILE, find_weights
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
-from train.inputs import SPLITS, read_examples
+from train.inputs import SPLITS, find_source, read_examples
 from train.interrupt import Interrupt
 from train.log import dev_entries, without_nan
 from train.manifest import write_atomically
@@ -198,7 +198,7 @@ def judge_split(
 
     scores, intervals, matrices, drawn = {}, {}, {}, []
     for task in run.tasks:
-        encoded = run.encode(read_examples(stage, stage.data_dir, task, split).examples)
+        encoded = run.encode(read_examples(stage, find_source(stage), task, split).examples)
         outputs = run.predict(task, encoded, EVAL_BATCH, interrupt.check)
         scores[task.name] = score_task(task, outputs, encoded.labels)
         if task.kind != "mlm":

@@ -12,16 +12,18 @@ import numpy as np
 from bert_jax.config import SIZES, BertConfig
 from bert_jax.data.corpus import Corpus, make_corpus
 from bert_jax.data.sample import SAMPLE
-from bert_jax.data.tables import Table, find_file, has_file, read_table, take_share
+from bert_jax.data.tables import Folder, Table, take_share
+from bert_jax.data.tfds import Datasets, default_folder
 from bert_jax.errors import InputError
 from bert_jax.layout import entries
-from bert_jax.tasks import MASKED_LM, TASKS, Split, Task, find_tasks
+from bert_jax.tasks import COURSE_TASKS, MASKED_LM, Split, Task, find_tasks
 from bert_jax.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.weights import find_weights, load_weights
 from train.config import TrainConfig, subset_shares
 from train.schedulers import make_schedule
 
 SPLITS: tuple[Split, ...] = ("train", "dev")
+Source = Folder | Datasets  # a place to read splits of tasks from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +56,10 @@ class Inputs:
     @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each table, by file name, of the vocabulary and of the weights."""
-        paths = [path for splits in self.tables.values() for table in splits.values() for path in table.paths]
-        contents = {path.name: path.read_bytes() for path in paths}
-        contents["vocab.txt"] = repr((self.tokenizer.lowercase, self.tokenizer.vocab)).encode()
-        found = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        tables = [table for splits in self.tables.values() for table in splits.values()]
+        found = {name: sha256 for table in tables for name, sha256 in table.hashes.items()}
+        vocabulary = repr((self.tokenizer.lowercase, self.tokenizer.vocab))
+        found["vocab.txt"] = hashlib.sha256(vocabulary.encode()).hexdigest()
         return found | ({"weights": _hash_tree(self.weights)} if self.weights else {})
 
     @property
@@ -95,16 +97,27 @@ def read_inputs(config: TrainConfig) -> Inputs:
     return Inputs(config, tables, bert, tokenizer, None, f"random {config.model}")
 
 
+def find_source(config: TrainConfig, data_dir: Path | None = None) -> Source:
+    """Where a run's tables are.
+
+    Args:
+      data_dir: a folder that has been named in its place.
+    """
+    if data_dir is None and config.data == "tfds":
+        folder = config.tfds_dir or default_folder()
+        manual_dir = config.manual_dir or folder / "downloads" / "manual"
+        return Datasets(folder, manual_dir, {"train": config.train_split, "dev": config.dev_split})
+    return Folder(data_dir or config.data_dir or SAMPLE)
+
+
 def read_tables(config: TrainConfig) -> dict[Task, dict[Split, Table | Corpus]]:
     """The train and dev splits of a run's tasks.
 
     Raises:
       InputError: a table is missing or wrong.
     """
-    return {
-        task: {split: read_examples(config, config.data_dir, task, split) for split in SPLITS}
-        for task in run_tasks(config)
-    }
+    source = find_source(config)
+    return {task: {split: read_examples(config, source, task, split) for split in SPLITS} for task in run_tasks(config)}
 
 
 def _commit(folder: Path) -> str:
@@ -153,18 +166,18 @@ def run_tasks(config: TrainConfig) -> tuple[Task, ...]:
     return (MASKED_LM,) if config.mode == "mlm" else tasks
 
 
-def read_examples(config: TrainConfig, data_dir: Path | None, task: Task, split: Split) -> Table | Corpus:
+def read_examples(config: TrainConfig, source: Source, task: Task, split: Split) -> Table | Corpus:
     """A split of one of a run's tasks; of masked LM, all texts of that split of the tasks that are named.
 
     Raises:
       InputError: a table is missing or wrong.
     """
     if task.kind == "mlm":
-        return read_texts(data_dir, find_tasks(config.tasks), split, subset_shares(config))
-    return read_split(data_dir, task, split, share=subset_shares(config).get(task.name, 1.0))
+        return read_texts(source, find_tasks(config.tasks), split, subset_shares(config))
+    return read_split(source, task, split, share=subset_shares(config).get(task.name, 1.0))
 
 
-def read_texts(data_dir: Path | None, tasks: Sequence[Task], split: Split, shares: Mapping[str, float]) -> Corpus:
+def read_texts(source: Source, tasks: Sequence[Task], split: Split, shares: Mapping[str, float]) -> Corpus:
     """The texts of a split of some tasks, each once; of the train split, none that stands in any dev or test table.
 
     Args:
@@ -173,27 +186,26 @@ def read_texts(data_dir: Path | None, tasks: Sequence[Task], split: Split, share
     Raises:
       InputError: a table is missing or wrong, or no text is left.
     """
-    folder = data_dir or SAMPLE
     others: tuple[Split, ...] = ("dev", "test") if split == "train" else ()
     corpus = make_corpus(
-        [read_split(data_dir, task, split, labelled=False, share=shares.get(task.name, 1.0)) for task in tasks],
+        [read_split(source, task, split, labelled=False, share=shares.get(task.name, 1.0)) for task in tasks],
         held_out=[
-            read_split(data_dir, task, other, labelled=False)
-            for task in TASKS.values()
+            read_split(source, task, other, labelled=False)
+            for task in dict.fromkeys((*COURSE_TASKS.values(), *tasks))
             for other in others
-            if has_file(folder, task, other)
+            if source.has(task, other)
         ],
     )
     if not corpus.examples:
-        raise InputError(f"{folder} leaves no text of the {split} tables for --mode=mlm: {corpus.left_out} left out")
+        raise InputError(f"{source} leaves no text of the {split} tables for --mode=mlm: {corpus.left_out} left out")
     return corpus
 
 
-def read_split(data_dir: Path | None, task: Task, split: Split, labelled: bool = True, share: float = 1.0) -> Table:
-    """A table of the data folder, or of the sample where none is given; of a train table a share, if it is said.
+def read_split(source: Source, task: Task, split: Split, labelled: bool = True, share: float = 1.0) -> Table:
+    """A table; of a train table a share, if it is said.
 
     Raises:
       InputError: it is missing or wrong.
     """
-    table = read_table(find_file(data_dir or SAMPLE, task, split), task, labelled)
+    table = source.read(task, split, labelled)
     return take_share(table, share) if split == "train" and share < 1 else table

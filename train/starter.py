@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bert_jax.errors import InputError
-from bert_jax.tasks import TASKS, Split, Task
+from bert_jax.tasks import COURSE_TASKS, Split, Task
 
 MODES = {
     "option": {"pretrain": "pretrain", "finetune": "finetune"},
@@ -15,7 +15,7 @@ MODES = {
 RENAMED = {"hidden_dropout_prob": "head_dropout"}
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 TABLES: dict[str, tuple[Task, Split]] = {
-    f"{task.course_name}_{split}": (task, split) for task in TASKS.values() for split in SPLITS
+    f"{task.course_name}_{split}": (task, split) for task in COURSE_TASKS.values() for split in SPLITS
 }
 OUTPUTS = {f"{name}_out" for name, (_, split) in TABLES.items() if split != "train"}
 

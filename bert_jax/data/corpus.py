@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from bert_jax.data.tables import Example, Table
 
@@ -14,14 +13,14 @@ class Corpus:
     duplicates: texts that came before.
     held_out: texts that also stand in a table that is not trained on.
     empty: texts without a character.
-    paths: the tables that decided what it is, those held out among them.
+    hashes: SHA-256 of the tables that decided what it is, those held out among them, by name.
     """
 
     examples: list[Example]
     duplicates: int
     held_out: int
     empty: int
-    paths: list[Path]
+    hashes: dict[str, str]
 
     @property
     def skipped(self) -> int:
@@ -55,7 +54,8 @@ def make_corpus(train: Sequence[Table], held_out: Sequence[Table]) -> Corpus:
         else:
             seen.add(same)
             examples.append(Example(name, (text,), None))
-    return Corpus(examples, **dropped, paths=[table.path for table in (*train, *held_out)])
+    hashes = {name: sha256 for table in (*train, *held_out) for name, sha256 in table.hashes.items()}
+    return Corpus(examples, **dropped, hashes=hashes)
 
 
 def normalize(text: str) -> str:

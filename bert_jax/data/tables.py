@@ -31,16 +31,20 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The rows of one file that can be used, and the number of those skipped for want of a label."""
+    """The rows of one file that can be used, and the number of those skipped for want of a label.
+
+    sha256: of all that was read, whatever part of it `examples` is now.
+    """
 
     path: Path
     examples: list[Example]
     skipped: int
+    sha256: str = ""
 
     @property
-    def paths(self) -> list[Path]:
-        """The one file that was read."""
-        return [self.path]
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the one file that was read, by its name."""
+        return {self.path.name: self.sha256}
 
     @property
     def left_out(self) -> str:
@@ -48,14 +52,34 @@ class Table:
         return f"{self.skipped} rows without a label"
 
 
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A place to read splits of tasks from: a folder of files."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def has(self, task: Task, split: Split) -> bool:
+        """Whether there is a split of a task."""
+        return has_file(self.path, task, split)
+
+    def read(self, task: Task, split: Split, labelled: bool) -> Table:
+        """A split of a task; raises what `find_file` and `read_table` raise."""
+        return read_table(find_file(self.path, task, split), task, labelled)
+
+
 def find_file(data_dir: Path, task: Task, split: Split) -> Path:
     """The file that holds a split of a task.
 
     Raises:
-      InputError: the folder does not exist or holds none of the names that the file goes by.
+      InputError: the folder does not exist or holds none of the names that the file goes by, or the task has no files.
     """
+    if not task.files:
+        raise InputError(f"task {task.name} has no table among the course's files; --data=tfds reads {task.tfds}")
     if not os.path.isdir(data_dir):  # noqa: PTH112  Path.is_dir raises where the name is too long
-        raise InputError(f"{data_dir} is not a folder; --data_dir is the folder with {task.files[split][0]}")
+        raise InputError(f"{data_dir} is not a folder; wanted is the folder with {task.files[split][0]}")
     for name in task.files[split]:
         if os.path.lexists(data_dir / name):  # a link that leads nowhere is a mistake to be told, not a missing file
             return data_dir / name
@@ -64,7 +88,7 @@ def find_file(data_dir: Path, task: Task, split: Split) -> Path:
 
 def has_file(data_dir: Path, task: Task, split: Split) -> bool:
     """Whether a folder holds a split of a task."""
-    return any(os.path.lexists(data_dir / name) for name in task.files[split])
+    return any(os.path.lexists(data_dir / name) for name in task.files.get(split, ()))
 
 
 def read_table(path: Path, task: Task, labelled: bool) -> Table:
@@ -76,7 +100,8 @@ def read_table(path: Path, task: Task, labelled: bool) -> Table:
     Raises:
       InputError: `path:line: reason`, for the first thing that is wrong.
     """
-    lines = _lines(path)
+    data = read_bytes(path)
+    lines = _lines(path, data)
     older = not task.is_pair and lines and OLDER_FORMAT.match(lines[0])
     rows = _older_rows(path, lines) if older else _rows(path, lines, task, labelled)
     examples: list[Example] = []
@@ -96,7 +121,7 @@ def read_table(path: Path, task: Task, labelled: bool) -> Table:
             examples.append(Example(identity, texts, _label(path, line, task, raw_label)))
     if not examples:
         raise InputError(f"{path}:1: the table has no {'labelled ' if labelled else ''}rows")
-    return Table(path, examples, skipped)
+    return Table(path, examples, skipped, hashlib.sha256(data).hexdigest())
 
 
 def take_share(table: Table, share: float) -> Table:
@@ -112,12 +137,20 @@ def take_share(table: Table, share: float) -> Table:
     return dataclasses.replace(table, examples=[table.examples[number] for number in sorted(kept)])
 
 
-def _lines(path: Path) -> list[str]:
-    """Lines with their ends; the same text whether the file has a BOM or CRLF or neither."""
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a table.
+
+    Raises:
+      InputError: it cannot be read.
+    """
     try:
-        data = read_file(path)
+        return read_file(path)
     except OSError as error:
         raise InputError(f"{path}:1: cannot be read: {error.strerror}") from None
+
+
+def _lines(path: Path, data: bytes) -> list[str]:
+    """Lines with their ends; the same text whether the file has a BOM or CRLF or neither."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}:1: is UTF-16; tables are UTF-8")
     if b"\0" in data:

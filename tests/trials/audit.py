@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from bert_jax.tasks import TASKS, Split, Task
+from bert_jax.tasks import COURSE_TASKS, Split, Task
 from eval.overlaps import audit_tables
 from tests.course import find_course
 from tests.trials import harness
@@ -33,9 +33,9 @@ def run(quick: bool, folder: Path) -> Outcome:
         _audit_the_course(outcome, course, folder)
     seeds = 4 if quick else SEEDS
     for seed in range(seeds):
-        for task in TASKS.values():
+        for task in COURSE_TASKS.values():
             _audit_planted(outcome, folder / f"{task.name}-{seed}", task, seed)
-    outcome.require("audited by the command", len(TASKS))
+    outcome.require("audited by the command", len(COURSE_TASKS))
     outcome.require("planted in another spelling", seeds)
     outcome.require("planted in another order", seeds)
     outcome.require("planted with another label", seeds)

@@ -14,7 +14,7 @@ import numpy as np
 from bert_jax.data import corpus
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Table, find_file, read_table
-from bert_jax.tasks import TASKS, Split, Task
+from bert_jax.tasks import COURSE_TASKS, TASKS, Split, Task
 from tests.course import find_course
 from tests.trials import harness
 from tests.trials.harness import Outcome, Trial
@@ -177,7 +177,7 @@ def plant(folder: Path) -> int:
 
 def try_corpus(folder: Path, name: str, outcome: Outcome) -> None:
     """All texts of the train tables are in the corpus once, but for those of dev and test tables."""
-    tasks = [task for task in TASKS.values() if any((folder / file).exists() for file in task.files["train"])]
+    tasks = [task for task in COURSE_TASKS.values() if any((folder / file).exists() for file in task.files["train"])]
 
     def read(*splits: Split) -> list[Table]:
         return [read_table(find_file(folder, task, split), task, labelled=False) for task in tasks for split in splits]

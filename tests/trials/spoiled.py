@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from bert_jax.tasks import TASKS, Split, Task
+from bert_jax.tasks import COURSE_TASKS, TASKS, Split, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +191,9 @@ def _doubled(table: GoodTable, rng: Random) -> bytes:
 
 
 def _of_another_task(table: GoodTable, rng: Random) -> bytes:
-    others = [task for name, task in TASKS.items() if name != "cfimdb" and task.label_column != table.task.label_column]
+    others = [
+        task for name, task in COURSE_TASKS.items() if name != "cfimdb" and task.label_column != table.task.label_column
+    ]
     return good_table(table.folder, rng.choice(others), table.split).text.encode()
 
 

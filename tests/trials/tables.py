@@ -7,9 +7,9 @@ from pathlib import Path
 from random import Random
 
 from bert_jax.data.sample import SAMPLE
-from bert_jax.data.tables import find_file, read_table
+from bert_jax.data.tables import Folder, find_file, read_table
 from bert_jax.errors import InputError
-from bert_jax.tasks import TASKS, Split, Task
+from bert_jax.tasks import COURSE_TASKS, TASKS, Split, Task
 from tests.course import find_course
 from tests.trials import harness
 from tests.trials.harness import Outcome, Trial
@@ -28,7 +28,7 @@ def good_tables(folder: Path) -> list[GoodTable]:
     """Every labelled table that is at hand."""
     return [
         good_table(folder, task, split)
-        for task in TASKS.values()
+        for task in COURSE_TASKS.values()
         for split in SPLITS
         if (folder / task.files[split][0]).exists()
     ]
@@ -77,7 +77,7 @@ def _refuse_in_process(outcome: Outcome, name: str, place: Path, table: GoodTabl
     outcome.n += 1
     signal.alarm(SECONDS)  # ends the process: a reader that waits for a pipe would wait for ever
     try:
-        read_split(place, task, table.split)
+        read_split(Folder(place), task, table.split)
     except InputError as error:
         said = str(error)
         good = said.startswith(f"{path}:{bad.line}: ") and bad.reason in said and "\n" not in said
@@ -128,7 +128,7 @@ def _accept(outcome: Outcome, folder: Path, tables: list[GoodTable], seeds: int)
         rng = Random(seed)
         for name, change in ODD.items():
             table = rng.choice(tables)
-            good = read_split(table.folder, table.task, table.split)
+            good = read_split(Folder(table.folder), table.task, table.split)
             path = folder / "odd.csv"
             path.write_bytes(change(table.text.encode()))
             odd = read_table(path, table.task, labelled=True)
@@ -137,7 +137,7 @@ def _accept(outcome: Outcome, folder: Path, tables: list[GoodTable], seeds: int)
             if outcome.check(same, f"{table.task.name} with {name} has other rows, seed {seed}"):
                 outcome.exposure["odd but accepted"] += 1
         table = rng.choice(tables)
-        good = read_split(table.folder, table.task, table.split)
+        good = read_split(Folder(table.folder), table.task, table.split)
         labelled = [i for i, row in enumerate(table.rows) if row.rsplit("\t", 1)[1].strip()]
         gone = set(rng.sample(labelled, rng.randint(1, 9)))
         rows = [f"{row.rsplit(chr(9), 1)[0]}\t\n" if i in gone else row for i, row in enumerate(table.rows)]
@@ -156,7 +156,7 @@ def _accept(outcome: Outcome, folder: Path, tables: list[GoodTable], seeds: int)
 def _read_the_official(outcome: Outcome, source: Path) -> None:
     """Every row of every table as it is: used, or reported as skipped; the texts and labels that stand there."""
     splits: tuple[Split, ...] = ("train", "dev", "test")
-    for task in TASKS.values():
+    for task in COURSE_TASKS.values():
         for split in splits:
             if not any((source / name).exists() for name in task.files[split]):
                 continue
