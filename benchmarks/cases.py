@@ -142,6 +142,7 @@ CASES = (
     Case("G3", "ratio", 2.5, GPU_EPOCH, "compiled"),
     Case("G4", "ratio", 1.1, _gpu("steps", ("graphs",), length=26, count=100), "graphs"),
     Case("G5", "share", 0.50, _gpu("steps", ("graphs",), examples=256, length=26, count=50)),
+    Case("G6", "share", 0.55, _gpu("steps", ("graphs",), examples=1024, length=26, count=20)),
     Case("G7", "share", 0.55, _gpu("masked_lm", examples=256, length=128, count=20)),
     Case("G9", "run", 20.0, _gpu("multitask")),
 )

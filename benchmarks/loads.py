@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import RIVALS, Work
-from benchmarks.flops import encoder_flops, masked_lm_flops
 from benchmarks.texts import (
     FIRST_WORD,
     ROWS,
@@ -23,6 +22,7 @@ from bert_jax.config import SIZES
 from bert_jax.data.batches import Batches, training_batches
 from bert_jax.data.masked import mask_batches
 from bert_jax.data.order import batches_per_epoch
+from bert_jax.flops import encoder_flops, masked_lm_flops
 from bert_jax.masking import mask_vocabulary
 from bert_jax.packing import BatchShape
 from bert_jax.tasks import MASKED_LM, TASKS, Split, Task

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bert_jax.config import ModelConfig
 from bert_jax.data.batches import Batches
@@ -99,17 +98,3 @@ def time_compilation(programs: Programs, training: Training, batches: TaskBatche
     seconds = [training.run(first)["seconds"] for _ in range(2)]
     training.run(batches)
     return {"seconds": seconds[0] - seconds[1], "programs": programs.parallel.compilations}
-
-
-def time_product(rows: int, inner: int, columns: int, dtype: str, repeats: int) -> float:
-    """FLOP/s of the fastest of some [rows, inner] x [inner, columns] with a float32 result."""
-    rng = np.random.default_rng(0)
-    a, b = (jnp.asarray(rng.standard_normal(shape, np.float32), dtype) for shape in ((rows, inner), (inner, columns)))
-    multiply = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=jnp.float32))
-    multiply(a, b).block_until_ready()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        multiply(a, b).block_until_ready()
-        seconds.append(time.perf_counter() - start)
-    return 2.0 * rows * inner * columns / min(seconds)

@@ -15,6 +15,7 @@ from bert_jax.data.masked import MaskedBatches
 from bert_jax.flops import encoder_flops, masked_lm_flops
 
 TIMED, TRACED = 20, 5  # updates
+SIZE = 2048  # of the square product that the machine's speed is measured by
 
 
 class Profile:
@@ -74,20 +75,23 @@ class Profile:
             f"{examples / self.seconds:,.0f} examples/s, {tokens / self.seconds:,.0f} tokens/s, "
             f"{1 - tokens / computed:.0%} padding\n"
             f"         {rate:,.0f} GFLOP/s of the model's own arithmetic, {rate / ceiling:.0%} of the {ceiling:,.0f} "
-            f"that products of 2048 x 2048 in {dtype} reach here\n"
+            f"that a product of {SIZE} x {SIZE} in {dtype} reaches here\n"
             f"trace    {self.folder}: for TensorBoard; its perfetto_trace.json.gz for https://ui.perfetto.dev"
         )
 
 
-def fastest_product(dtype: Dtype, repeats: int = 10) -> float:
-    """Floating-point operations a second of one device in a square product with a float32 result, at its best."""
-    size = 2048
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((size, size), np.float32), dtype)
+def fastest_product(dtype: Dtype, rows: int = SIZE, inner: int = SIZE, columns: int = SIZE, repeats: int = 10) -> float:
+    """Floating-point operations a second of [rows, inner] x [inner, columns] on one device, at its best.
+
+    The result is float32, whatever the operands are.
+    """
+    rng = np.random.default_rng(0)
+    a, b = (jnp.asarray(rng.standard_normal(shape, np.float32), dtype) for shape in ((rows, inner), (inner, columns)))
     multiply = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=jnp.float32))
-    multiply(x, x).block_until_ready()
+    multiply(a, b).block_until_ready()
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
-        multiply(x, x).block_until_ready()
+        multiply(a, b).block_until_ready()
         seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds)
+    return 2 * rows * inner * columns / min(seconds)
