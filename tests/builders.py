@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bert_jax.config import BertConfig, ModelConfig
@@ -11,6 +12,10 @@ from bert_jax.heads import Params, init_params
 from bert_jax.packing import BatchShape, PackedBatch, assign_rows, pack, plan_shapes
 from bert_jax.tasks import TASKS, Task
 from bert_jax.tokenizer import EncodedExamples
+from train.checkpoint import Checkpoints
+from train.config import TrainConfig, resolve
+from train.inputs import read_inputs
+from train.rundir import model_config, start_run
 from train.step import TrainState
 
 TINY = BertConfig(
@@ -108,3 +113,16 @@ def moved_parts(before: TrainState, after: TrainState) -> set[str]:
         return any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(*leaves, strict=True))
 
     return {part for part in before.params if moved(part)}
+
+
+def begin(config: TrainConfig) -> Params:
+    """A run with a checkpoint of random weights, which come back; no train step is compiled."""
+    config = resolve(config)
+    inputs = read_inputs(config)
+    with start_run(config, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes) as folder:
+        params = init_params(model_config(config, inputs.bert), list(inputs.tables), config.seed)
+        state = TrainState(step=jnp.asarray(1), params=params, opt_state={"bert": np.zeros(1)})
+        checkpoints = Checkpoints(folder.checkpoints, folder.fingerprint)
+        checkpoints.save(state, {})
+        checkpoints.close()
+    return params

@@ -164,3 +164,11 @@ def test_encode_says_what_is_wrong_with_its_output(tmp_path):
     assert_one_sentence(done, 2, "does not end in .npy")
     done = command("eval.encode", f"--init={PLAIN}", f"--output={tmp_path / 'no' / 'out.npy'}", stdin="a\n")
     assert_one_sentence(done, 5, "a folder that does not exist")
+
+
+def test_export_says_what_is_wrong_with_its_flags(run_dir, tmp_path):
+    flags = ("eval.export", f"--run_dir={run_dir}")
+    assert_one_sentence(command("eval.export", "--run_dir=nowhere", f"--output={tmp_path / 'out'}"), 2, "is no run")
+    assert_one_sentence(command(*flags, f"--output={ROOT / 'tests'}"), 2, "holds __init__.py", "new or empty")
+    assert_one_sentence(command(*flags, "--output=no/such/folder"), 5, "is no folder and cannot be made one")
+    assert list(tmp_path.iterdir()) == []

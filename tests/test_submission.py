@@ -5,22 +5,17 @@ import dataclasses
 import zipfile
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bert_jax.data.sample import SAMPLE
 from bert_jax.errors import InputError, StorageError, WeightsError
-from bert_jax.heads import init_params
 from bert_jax.tasks import TASKS
 from eval.submission import SubmissionConfig, format_predictions, main, write_files
-from train.checkpoint import Checkpoints
-from train.config import TrainConfig, resolve
-from train.inputs import read_inputs
+from tests.builders import begin
+from train.config import TrainConfig
 from train.main import main as train
 from train.recipes import start_config
-from train.rundir import model_config, start_run
-from train.step import TrainState
 
 ROWS = 9  # of each table
 LABELS = {"sst": "sentiment", "quora": "is_duplicate", "sts": "similarity"}
@@ -84,18 +79,6 @@ def file_ids(path: Path) -> list[str]:
 def small(run_dir: Path, data: Path, start: TrainConfig | None = None, **settings) -> TrainConfig:
     common = dict(run_dir=run_dir, data_dir=data, vocab=SAMPLE, epochs=1, batch_size=16, row_length=256, devices=1)
     return dataclasses.replace(start or TrainConfig(), **common | settings)
-
-
-def begin(config: TrainConfig) -> None:
-    """A run with a checkpoint of random weights: as much as predictions need, and no train step is compiled."""
-    config = resolve(config)
-    inputs = read_inputs(config)
-    with start_run(config, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes) as folder:
-        params = init_params(model_config(config, inputs.bert), list(inputs.tables), config.seed)
-        state = TrainState(step=jnp.asarray(1), params=params, opt_state={"bert": np.zeros(1)})
-        checkpoints = Checkpoints(folder.checkpoints, folder.fingerprint)
-        checkpoints.save(state, {})
-        checkpoints.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,15 @@ import re
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from bert_jax.config import SIZES, read_bert_config
 from bert_jax.errors import WeightsError
-from bert_jax.weights import entries, find_weights, load_weights, save_model, to_hugging_face
+from bert_jax.layout import entries, to_hugging_face
+from bert_jax.weights import find_weights, load_weights, save_model
 
 REFERENCES = Path(__file__).parent / "references"
 PLAIN = REFERENCES / "plain"
@@ -49,12 +51,13 @@ def test_saved_tensors_have_hugging_faces_names_and_numbers(tmp_path):
     assert all((saved[key] == wanted[key]).all() for key in wanted)
 
 
-def test_prefix_and_old_layer_norm_names_make_no_difference(tmp_path):
+@pytest.mark.parametrize("prefix", ["bert.", ""])
+def test_prefix_and_old_layer_norm_names_make_no_difference(tmp_path, prefix):
     def rename(tensors):
         return {
-            "bert." + key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
+            prefix + key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
             for key, v in tensors.items()
-        } | {"cls.predictions.bias": np.zeros(83, np.float32), "bert.embeddings.position_ids": np.arange(128)[None]}
+        } | {"cls.predictions.bias": np.zeros(83, np.float32), f"{prefix}embeddings.position_ids": np.arange(128)[None]}
 
     bert, plain = load_weights(PLAIN)
     _, renamed = load_weights(copy_of(tmp_path, rename))
@@ -65,6 +68,36 @@ def test_prefix_and_old_layer_norm_names_make_no_difference(tmp_path):
 def test_weights_without_a_pooler_give_no_pooler(tmp_path):
     folder = copy_of(tmp_path, lambda t: {k: v for k, v in t.items() if not k.startswith("pooler")})
     assert set(load_weights(folder)[1]) == {"bert"}
+
+
+def with_head(tensors):
+    head = {
+        "heads.sst.weight": np.arange(100, dtype=np.float32).reshape(5, 20),
+        "heads.sst.bias": np.ones(5, "float32"),
+    }
+    return tensors | head
+
+
+def test_heads_are_written_beside_the_model_and_read_there_and_in_it(tmp_path):
+    bert, params = load_weights(copy_of(tmp_path, with_head))
+    assert set(params) == {"bert", "pooler", "sst"} and params["sst"]["dense"]["kernel"].shape == (20, 5)
+    for given in (params, {"bert": params["bert"]}):  # the second leaves no head of the first
+        save_model(tmp_path / "new", bert, given)
+        model = safetensors.numpy.load_file(tmp_path / "new" / "model.safetensors")
+        assert not any(name.startswith("heads.") for name in model)
+        again = load_weights(tmp_path / "new")[1]
+        assert jax.tree.structure(again) == jax.tree.structure(given)
+        assert jax.tree.all(jax.tree.map(np.array_equal, again, given))
+
+
+def test_a_head_in_both_files_and_a_broken_file_of_heads_are_errors(tmp_path):
+    folder = copy_of(tmp_path, with_head)
+    safetensors.numpy.save_file(with_head({}), folder / "heads.safetensors")
+    with pytest.raises(WeightsError, match=r"there under two names: heads\.sst\.bias, heads\.sst\.weight$"):
+        load_weights(folder)
+    (folder / "heads.safetensors").write_bytes(b"no")
+    with pytest.raises(WeightsError, match=r"heads\.safetensors is not a readable safetensors file"):
+        load_weights(folder)
 
 
 def test_half_precision_weights_become_float32(tmp_path):

@@ -18,7 +18,7 @@ from bert_jax.data.tables import find_file
 from bert_jax.errors import InputError
 from bert_jax.files import read_json
 from bert_jax.tasks import Split, find_tasks
-from bert_jax.weights import find_weights
+from bert_jax.weights import HEADS_FILE, find_weights
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
 from train.inputs import SPLITS, read_examples
 from train.interrupt import Interrupt
@@ -47,7 +47,8 @@ def identify(config: TrainConfig) -> dict[str, Any]:
     stages = [stage_settings(stage) for stage in resolve_stages(config)]
     paths = [find_file(config.data_dir or SAMPLE, task, split) for task in find_tasks(config.tasks) for split in SPLITS]
     if config.init:
-        paths.append(find_weights(config.init) / "model.safetensors")
+        folder = find_weights(config.init)
+        paths += [folder / "model.safetensors", *folder.glob(HEADS_FILE)]
     return {"stages": stages, "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}}
 
 

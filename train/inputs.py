@@ -14,9 +14,10 @@ from bert_jax.data.corpus import Corpus, make_corpus
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Table, find_file, has_file, read_table, take_share
 from bert_jax.errors import InputError
+from bert_jax.layout import entries
 from bert_jax.tasks import MASKED_LM, TASKS, Split, Task, find_tasks
 from bert_jax.tokenizer import Tokenizer, read_tokenizer
-from bert_jax.weights import entries, find_weights, load_weights
+from bert_jax.weights import find_weights, load_weights
 from train.config import TrainConfig, subset_shares
 from train.schedulers import make_schedule
 

@@ -61,14 +61,15 @@ def best_entry(path: Path) -> dict[str, Any] | None:
     if not entries:
         return None
     best = max(entries, key=lambda entry: (-2 if entry["score"] is None else entry["score"], entry["step"]))
-    return _with_nan(best)
+    return with_nan(best)
 
 
-def _with_nan(value: Any) -> Any:
+def with_nan(value: Any) -> Any:
+    """The inverse of `without_nan`."""
     if isinstance(value, dict):
-        return {key: _with_nan(inner) for key, inner in value.items()}
+        return {key: with_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_with_nan(inner) for inner in value]
+        return [with_nan(inner) for inner in value]
     return float("nan") if value is None else value
 
 

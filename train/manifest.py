@@ -5,12 +5,18 @@ restored before its files have been compared with the manifest, and a folder wit
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import safetensors
+
+from bert_jax.errors import StorageError
 from bert_jax.files import LONGEST_JSON, read_file
 
 NAME = "manifest.json"
@@ -121,6 +127,33 @@ def write_atomically(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     unfinished.replace(path)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled, which then gets a name, of which another may have to give way: what has it is whole.
+
+    Raises:
+      StorageError: it cannot be written.
+    """
+    path = path.resolve()  # a folder cannot take the name of a link
+    unfinished, old = path.with_name(f"{path.name}.unfinished"), path.with_name(f"{path.name}.old")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        yield unfinished
+        hash_files(unfinished, sync=True)
+        gives_way = path.exists() and any(path.iterdir())
+        if gives_way:  # a folder can take the name of an empty one, and of no other
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        unfinished.rename(path)
+        sync_folder(path.parent)
+        if gives_way:
+            shutil.rmtree(old, ignore_errors=True)
+    except (OSError, safetensors.SafetensorError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise StorageError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None
 
 
 def sync_folder(folder: Path) -> None:

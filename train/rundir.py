@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import safetensors
-
 from bert_jax.config import BertConfig, ModelConfig
 from bert_jax.errors import InputError, StorageError, UserError, WeightsError
 from bert_jax.files import quote, read_json
@@ -27,7 +25,7 @@ from bert_jax.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.weights import save_model
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
 from train.lock import locked
-from train.manifest import hash_files, sync_folder, write_atomically
+from train.manifest import replace_folder, write_atomically
 from train.record import read_settings
 
 OF_A_RECIPE = re.compile(r"[1-9]-[a-z]+|predictions(\.zip(\.unfinished)?)?")  # stages, and files for the course
@@ -164,7 +162,7 @@ def _check_folder(run: RunDir) -> None:
 
 
 def _check_same_run(run: RunDir, record: dict[str, Any]) -> None:
-    before = _read_record(run)
+    before = read_record(run)
     changes = [change for part in ("config", "bert", "files") for change in _changes(before[part], record[part])]
     if changes:
         raise WeightsError(f"{run.path} holds a run with other settings: {', '.join(changes)}; name another --run_dir")
@@ -196,7 +194,7 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
     run = RunDir(path, "")
     if not run.config.exists():
         raise InputError(f"--run_dir={path} is no run: there is no {run.config}")
-    record = _read_record(run)
+    record = read_record(run)
     run = RunDir(path, _fingerprint(record))
     unknown = record["bert"].keys() - {field.name for field in dataclasses.fields(BertConfig)}
     if unknown:
@@ -221,20 +219,9 @@ def write_model(run: RunDir, bert: BertConfig, params: dict, tokenizer: Tokenize
     Raises:
       StorageError: it cannot be written.
     """
-    unfinished, old = run.path / "model.unfinished", run.path / "model.old"
-    try:
-        for leftover in (unfinished, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        save_model(unfinished, bert, params)
-        tokenizer.save(unfinished)
-        hash_files(unfinished, sync=True)
-        if run.model.exists():
-            run.model.rename(old)  # a folder cannot be renamed to one that is there
-        unfinished.rename(run.model)
-        sync_folder(run.path)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise StorageError(f"{run.model} cannot be written: {error}") from None
+    with replace_folder(run.model) as folder:
+        save_model(folder, bert, params)
+        tokenizer.save(folder)
 
 
 def _versions() -> dict[str, str]:
@@ -242,7 +229,12 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
 
 
-def _read_record(run: RunDir) -> dict[str, dict[str, Any]]:
+def read_record(run: RunDir) -> dict[str, dict[str, Any]]:
+    """What a run's config.json holds: settings, dimensions, SHA-256 of files, and versions.
+
+    Raises:
+      WeightsError: it is damaged.
+    """
     try:
         record = read_json(run.config)
     except (FileNotFoundError, ValueError) as error:

@@ -21,13 +21,13 @@ def encoding_not_checked() -> None:
 
 
 def shapes_not_compared() -> None:
-    from bert_jax import weights
+    from bert_jax import layout, weights
 
     check = weights.check_fit
 
     def check_fit(tensors, config, source):
-        shapes = {name: entry.shape for entry in weights.entries(config) for name in entry.names}
-        return check([t._replace(shape=shapes.get(weights._plain_name(t.name), ())) for t in tensors], config, source)
+        shapes = {name: entry.shape for entry in layout.entries(config) for name in entry.names}
+        return check([t._replace(shape=shapes.get(layout._plain_name(t.name), ())) for t in tensors], config, source)
 
     weights.check_fit = check_fit
 
