@@ -56,7 +56,7 @@ class Ours:
         self.task, batches = next(iter(self.load.batches.items()))
         self.check_batch = batches[0]
         if self.load.encoded is not None and self.work.rivals:
-            save_model(Path(folder), bert, params)
+            save_model(Path(folder), bert, params, classifier=self.task)
             check = np.asarray(self.check_batch.example_ids).reshape(-1)[self._is_example]
             save_texts(Path(folder) / "texts.npz", self.load.encoded, check, self.load.ways)
         if self.work.kind != "evaluation":

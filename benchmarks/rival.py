@@ -13,12 +13,9 @@ from typing import Any
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 import transformers  # pyright: ignore[reportMissingImports]
-from safetensors.torch import load_file  # pyright: ignore[reportMissingImports]
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 from benchmarks.serve import serve
-
-HEAD = "heads.sst"  # what our side calls the head's weights in heads.safetensors
 
 
 def hello() -> dict[str, Any]:
@@ -28,23 +25,6 @@ def hello() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
-
-
-class Classifier(torch.nn.Module):
-    """BERT, its pooler, dropout, and a linear layer to the classes: token ids and mask -> logits."""
-
-    def __init__(self, folder: str, dropout: float):
-        """With the weights of a folder, the head's included."""
-        super().__init__()
-        self.bert = transformers.BertModel.from_pretrained(folder, attn_implementation="sdpa")
-        weights = load_file(Path(folder) / "heads.safetensors")
-        self.dropout = torch.nn.Dropout(dropout)
-        self.head = torch.nn.Linear(*reversed(weights[f"{HEAD}.weight"].shape))
-        self.head.load_state_dict({name: weights[f"{HEAD}.{name}"] for name in ("weight", "bias")})
-
-    def forward(self, token_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logits: [examples, length] -> [examples, classes]."""
-        return self.head(self.dropout(self.bert(input_ids=token_ids, attention_mask=mask).pooler_output))
 
 
 class Theirs:
@@ -59,7 +39,9 @@ class Theirs:
         self.device = torch.device("cuda" if work["device"] == "gpu" else "cpu")
         self.texts = dict(np.load(Path(folder) / "texts.npz"))
         rate = settings["head_dropout"] if work["dropout"] else 0.0
-        self.model = Classifier(folder, rate).to(self.device)
+        self.model = transformers.BertForSequenceClassification.from_pretrained(
+            folder, attn_implementation="sdpa", classifier_dropout=rate
+        ).to(self.device)
         decayed = [parameter for parameter in self.model.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.model.parameters() if parameter.ndim <= 1]
         groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
@@ -73,8 +55,8 @@ class Theirs:
         self.model.eval()
         token_ids, mask, labels = self._collate(self.texts["check"])
         with torch.inference_mode(), self._autocast(dtype):
-            logits = self.model(token_ids, mask)
-        return functional.cross_entropy(logits.float(), labels, reduction="none").tolist()
+            logits = self._logits(self.model, token_ids, mask)
+        return functional.cross_entropy(logits, labels, reduction="none").tolist()
 
     def run(self, batches: str, compile: str | None) -> dict[str, float]:  # noqa: A002  torch's own word
         """Does the work once.
@@ -99,10 +81,15 @@ class Theirs:
         count = sum(map(len, taken)) if do == self._evaluate else len(taken)
         return {"seconds": seconds, "loss": loss / count}
 
+    @staticmethod
+    def _logits(model: Any, token_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """[examples, length] -> [examples, classes] float32."""
+        return model(input_ids=token_ids, attention_mask=mask).logits.float()
+
     def _update(self, model: Any, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         token_ids, mask, labels = batch
         with self._autocast(self.work["dtype"]):
-            loss = functional.cross_entropy(model(token_ids, mask).float(), labels)
+            loss = functional.cross_entropy(self._logits(model, token_ids, mask), labels)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -111,8 +98,8 @@ class Theirs:
     def _evaluate(self, model: Any, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         token_ids, mask, labels = batch
         with self._autocast(self.work["dtype"]):
-            logits = model(token_ids, mask)
-        return functional.cross_entropy(logits.float(), labels, reduction="sum")
+            logits = self._logits(model, token_ids, mask)
+        return functional.cross_entropy(logits, labels, reduction="sum")
 
     def _callable(self, mode: str | None) -> Any:
         if mode not in self.callables:
