@@ -1,6 +1,7 @@
 """The model card of an exported run: README.md, whose front matter the hub reads and whose text people do."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -26,8 +27,6 @@ SCORES = {
     "perplexity": "perplexity",
 }
 HUB_METRIC = {"macro_f1": "f1", "pearson": "pearsonr", "spearman": "spearmanr"}
-# Settings that say where a run was, how often it spoke and on what it ran, and nothing of the model.
-NOT_SHOWN = {"run_dir", "recipe", "dry_run", "log_every", "save_minutes", "save_every", "devices"}
 NAMES_OF_FILES = {"init", "data_dir", "vocab"}
 
 
@@ -39,7 +38,7 @@ class Card:
     classifier: the task of which it is a BertForSequenceClassification.
     checkpoint: "best" or "latest", and `step` the updates that made it.
     scores: on the dev tables, by task; empty where this checkpoint was not scored.
-    stages: the records of the run, or of each stage of a recipe: config, bert, files, versions.
+    stages: the record of the run, or of each stage of a recipe: config, bert, files, versions.
     """
 
     name: str
@@ -97,8 +96,11 @@ def _about(card: Card) -> str:
     size = f"{bert.num_hidden_layers} layers of {bert.hidden_size}, {bert.vocab_size:,} word pieces"
     if card.is_masked_lm:
         return f"A BERT ({size}) that bert-jax trained as a masked LM: `BertForMaskedLM`."
-    what = "heads, on an encoder that it left as it was" if _mode(card) == "pretrain" else "one model"
+    settings = card.stages[-1]["config"]
+    what = "heads, on an encoder that it left as it was" if settings["mode"] == "pretrain" else "one model"
     names = ", ".join(task.name for task in card.tasks)
+    if settings["scheduler"] == "baseline" and len(card.tasks) > 1:
+        names = f"{card.tasks[0].name} alone; the other heads are as they began"
     how = {"cls": "BERT's pooler on [CLS]", "mean": "the mean of the hidden states of all its tokens, special ones too"}
     pairs = {"separate": "two texts, their embeddings side by side", "joint": "one text, `[CLS] a [SEP] b [SEP]`"}
     said = f"A BERT ({size}): bert-jax trained {what}, for {names}. A text's embedding is {how[card.model.pooling]}"
@@ -145,16 +147,15 @@ def _use(card: Card) -> str:
         blocks.append(("The tasks' outputs, from those embeddings", "python", usage.heads_code(model, card.tasks)))
         blocks.append(("sentence-transformers", "python", usage.sentence_code(name, model)))
     flags = "" if card.is_masked_lm else usage.training_flags(model)
-    blocks.append(("bert-jax, to train on", "sh", f"\npython -m train.main --init={name}{flags}\n"))
+    blocks.append(("bert-jax, to train on", "sh", f"\npython -m train.main --init={shlex.quote(name)}{flags}\n"))
     special = "" if card.is_masked_lm else '\n\n"[SEP]" and the like in a text are text, as they were in training.'
     return "## Use\n\n" + "\n\n".join(f"{title}:\n\n```{kind}{code}```" for title, kind, code in blocks) + special
 
 
 def _training(card: Card) -> str:
-    names = [name for name in card.stages[0]["config"] if name not in NOT_SHOWN]
     shown = [
         [name, *(_said(name, stage["config"].get(name)) for stage in card.stages)]
-        for name in names
+        for name in card.stages[0]["config"]
         if any(stage["config"].get(name) is not None for stage in card.stages)
     ]
     headings = [f"stage {number}" for number in range(1, len(card.stages) + 1)] if len(card.stages) > 1 else ["value"]
@@ -170,12 +171,8 @@ def _data(card: Card) -> str:
     else:  # a later stage has those of the one before
         files.pop("weights", None)
     rows = [[by_content.get(name, name), f"`{digest}`"] for name, digest in files.items()]
-    licence = "Data and weights have licences of their own, which this card does not know."
-    return f"## Data\n\n{_table(['what', 'SHA-256'], rows)}\n\n{licence}"
-
-
-def _mode(card: Card) -> str:
-    return card.stages[-1]["config"]["mode"]
+    said = "No row of a dev or test table was trained on. Data and weights have licences of their own, which this card"
+    return f"## Data\n\n{_table(['what', 'SHA-256'], rows)}\n\n{said} does not know."
 
 
 def _setting(card: Card, name: str) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from bert_jax.weights import HEADS_FILE, save_model
 from eval.card import Card, render_card
 from eval.usage import training_flags
 from train.command import run_command
-from train.config import TrainConfig
+from train.config import MAY_CHANGE, TrainConfig
 from train.inputs import run_tasks
 from train.log import dev_entries, with_nan
 from train.manifest import replace_folder
@@ -71,12 +71,19 @@ def find_classifier(name: str, config: TrainConfig, model: ModelConfig) -> Task:
     return tasks[name]
 
 
+def told_record(folder: Path) -> dict[str, dict[str, Any]]:
+    """The record of a run, without the settings that say nothing of its model: where it was, how often it spoke."""
+    record = read_record(open_run(folder)[0])
+    settings = {name: value for name, value in record["config"].items() if name not in MAY_CHANGE - {"epochs"}}
+    return {**record, "config": settings}
+
+
 def main(flags: ExportConfig) -> None:
     """Checks the run, the task and the output before JAX is imported."""
     run, config, model, tokenizer = open_run(flags.run_dir)
     classifier = None if flags.task is None else find_classifier(flags.task, config, model)
     check_output(flags)
-    records = [read_record(open_run(folder)[0]) for folder in stage_folders(flags.run_dir) or [run.path]]
+    records = [told_record(folder) for folder in stage_folders(flags.run_dir) or [run.path]]
     entries = dev_entries(run.metrics)
 
     import jax

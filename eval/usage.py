@@ -36,7 +36,7 @@ def encoder_code(name: str, model: ModelConfig, has_pooler: bool) -> str:
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-folder = "{name}"  # this folder
+folder = {json.dumps(name)}  # this folder
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModel.from_pretrained(folder{options})
 
@@ -98,7 +98,7 @@ def classifier_code(name: str, task: Task) -> str:
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-folder = "{name}"  # this folder
+folder = {json.dumps(name)}  # this folder
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForSequenceClassification.from_pretrained(folder)
 {given}
@@ -113,7 +113,7 @@ def sentence_code(name: str, model: ModelConfig) -> str:
     return f"""
 from sentence_transformers import SentenceTransformer
 
-model = SentenceTransformer("{name}")  # this folder
+model = SentenceTransformer({json.dumps(name)})  # this folder
 embeddings = model.encode({json.dumps(TEXTS)})  # [texts, {model.bert.hidden_size}]
 """
 
@@ -124,8 +124,8 @@ def masked_code(name: str) -> str:
     return f"""
 from transformers import pipeline
 
-fill = pipeline("fill-mask", "{name}")  # this folder
-words = [found["token_str"] for found in fill("{text}")]
+fill = pipeline("fill-mask", {json.dumps(name)})  # this folder
+words = [found["token_str"] for found in fill({json.dumps(text)})]
 """
 
 

@@ -157,6 +157,7 @@ def test_the_card_says_what_the_hub_and_people_ask(separate, tmp_path):
         f"| quora-dev.csv | `{record['files']['quora-dev.csv']}` |", "--init=three_tasks\n",
     ):  # fmt: skip
         assert part in card.content, part
+    assert "run_dir" not in card.content and "log_every" not in card.content
     assert str(tmp_path) not in card.content and str(run_dir.parent) not in card.content
     blocks = re.findall(r"```python\n(.*?)```", card.content, re.S)
     assert len(blocks) == 3 and all(compile(block, "card", "exec") for block in blocks)
@@ -174,6 +175,15 @@ def test_a_card_of_a_recipe_tells_of_all_stages_and_hides_where_they_were(tmp_pa
                  "| seed | 11711 | 5 |", "which was not scored", "pipeline_tag: text-classification"):  # fmt: skip
         assert part in text, part
     assert "secret" not in text and "weights of" not in text
+
+
+def test_a_card_says_which_heads_were_not_trained(tmp_path):
+    begin(TrainConfig(run_dir=tmp_path / "run", scheduler="baseline"))
+    main(ExportConfig(tmp_path / "run", tmp_path / "out"))
+    assert (
+        "trained one model, for sst alone; the other heads are as they began"
+        in (tmp_path / "out/README.md").read_text()
+    )
 
 
 def test_a_folder_that_holds_something_is_left_alone(separate, tmp_path):
