@@ -189,6 +189,7 @@ def test_a_signal_that_the_shell_told_to_ignore_stays_ignored(monkeypatch):
     left = []
     monkeypatch.setattr("os._exit", left.append)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before_int = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
         with Interrupt() as interrupt:
             signal.raise_signal(signal.SIGHUP)
@@ -200,6 +201,7 @@ def test_a_signal_that_the_shell_told_to_ignore_stays_ignored(monkeypatch):
             assert left == [130]  # a second one does not wait
     finally:
         signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGINT, before_int)
 
 
 def test_a_run_compiles_each_task_once_a_shape(tmp_path, capsys):
