@@ -48,7 +48,7 @@ class LinearHead(nn.Module):
 class MaskedLmHead(nn.Module):
     """BERT's masked-LM head; its decoder is the word embedding table [vocabulary, hidden].
 
-    [tokens, hidden] -> [tokens, vocabulary] float32.
+    [..., hidden] -> [..., vocabulary] float32.
     """
 
     config: BertConfig

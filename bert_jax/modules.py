@@ -89,14 +89,12 @@ class EncoderLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, bias: Array, positions: Array, noise: DropoutNoise | None) -> Array:
-        config, rate = self.config, self.config.hidden_dropout_prob
+        config, rate, kept = self.config, self.config.hidden_dropout_prob, value_dtype(self.dtype)
         site = FIRST_LAYER_SITE + SITES_PER_LAYER * self.index
         y = SelfAttention(config, self.dtype, site, name="attention")(x, bias, positions, noise)
-        x = layer_norm(config, "attention_norm")(x + dropout(y, rate, noise, site + 1)).astype(value_dtype(self.dtype))
+        x = layer_norm(config, "attention_norm")(x + dropout(y, rate, noise, site + 1)).astype(kept)
         y = FeedForward(config, self.dtype, name="feed_forward")(x)
-        return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, site + 2)).astype(
-            value_dtype(self.dtype)
-        )
+        return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, site + 2)).astype(kept)
 
 
 class Encoder(nn.Module):
