@@ -128,8 +128,9 @@ def _little_memory(megabytes: str) -> None:
 
     jax.devices()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    limit = used + int(megabytes) * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit, hard = used + int(megabytes) * 2**20, resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard == resource.RLIM_INFINITY or limit < hard:  # a program that starts itself again keeps its first limit
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _small_files(largest: str) -> None:
