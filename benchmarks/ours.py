@@ -69,9 +69,8 @@ class Ours:
         model = dataclasses.replace(self.model, dtype=dtype)
         with jax.default_matmul_precision("highest"):  # a GPU's usual float32 products have 10 bits
             outputs = self.programs.predict_step(model, self.task)(self.params, self.check_batch)
-        labels = jnp.asarray(self.check_batch.labels).reshape(-1)
-        losses = LOSSES[self.task.kind](jnp.asarray(outputs), labels)
-        return np.asarray(losses)[self._is_example].tolist()
+        labels = np.asarray(self.check_batch.labels).reshape(-1)[self._is_example]
+        return np.asarray(LOSSES[self.task.kind](jnp.asarray(outputs), jnp.asarray(labels))).tolist()
 
     def run(self) -> dict[str, float]:
         """Does the work once."""

@@ -37,6 +37,12 @@ class InUseError(UserError):
     exit_code = 6
 
 
+class LostError(UserError):
+    """Another process of the same run has gone, or no longer answers."""
+
+    exit_code = 7
+
+
 class Interrupted(UserError):
     """A signal stopped the program; what a run had is saved, and the same command goes on."""
 

@@ -34,6 +34,7 @@ def predict_split(
     Of masked LM they are those of every masked token, in the order of the batches.
 
     Args:
+      predict_fn: a batch -> the outputs of all its examples, in their order.
       check: called before each batch; raises to stop.
     """
     outputs, masked = [], False
@@ -41,7 +42,7 @@ def predict_split(
         check()
         batch = batches[number]
         masked = batch.masked is not None
-        outputs.append(predict_fn(batch)[np.asarray(batch.weights).reshape(-1) > 0])
+        outputs.append(predict_fn(batch))
     in_batches = np.concatenate(outputs)
     return in_batches if masked else in_batches[np.argsort(np.concatenate(batches.indices))]
 

@@ -86,8 +86,21 @@ class TrainConfig:
     row_length: int | None = None
     """Tokens a row of a packed batch has; batches with a longer text get longer rows.
     Default: chosen for each task so that the least is computed."""
+    accumulate: int = 1
+    """Parts of a batch that a device takes one after the other: the same update in less memory."""
     devices: int | None = None
-    """Number of devices. Default: all."""
+    """Number of devices; of several processes, of each. Default: all."""
+    parallel: Literal["jit", "pmap", "shard_map"] | None = None
+    """What runs a step. Default: jit on one device, pmap on several, shard_map if they belong to several processes."""
+    coordinator: str | None = None
+    """Several processes, each started with this flag: HOST:PORT where process 0 listens, or auto, which asks Slurm or
+    the TPU."""
+    num_processes: int | None = None
+    """How many processes there are."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
+    process_timeout: int = 20
+    """Seconds for the processes to find together, and without a word from one of them until the others end."""
     max_steps: int | None = None
     """Stop after this many updates of the run; a later call without it goes on."""
     seed: int = 11711
@@ -130,10 +143,13 @@ NOT_OF_MLM = ("scheduler", "pair_encoding", "similarity_head", "pooling", "head_
 
 # A run may go on with another value of these. All others make it another run.
 MAY_CHANGE = {
-    "run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every", "dry_run", "profile",
+    "run_dir", "max_steps", "epochs", "log_every", "save_minutes", "save_every", "dry_run", "profile",
+    "accumulate", "devices", "parallel", "coordinator", "num_processes", "process_id", "process_timeout",
 }  # fmt: skip
 # These may change where the files that they name hold the same: a run knows them by their SHA-256.
 SAME_CONTENT = {"data_dir", "tfds_dir", "manual_dir", "init", "vocab"}
+# And these may be another's in each process of a run.
+OF_A_PROCESS = {"process_id", "run_dir", "log_every", "save_minutes", "save_every", "profile"}
 ONLY_OF_TFDS = ("tfds_dir", "manual_dir", "train_split", "dev_split")
 
 
@@ -147,6 +163,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if config.init and (config.model or config.vocab):
         raise InputError("--init brings its own model and vocabulary: leave out --model and --vocab, or --init")
     check_data(config)
+    check_processes(config)
     data = "--data_dir" if config.data_dir else "--data=tfds" if config.data else None
     if data and not config.init and not config.vocab:
         raise InputError(f"{data} needs --init (for one, --init=all-minilm-l6-v2), or --vocab for a random start")
@@ -164,7 +181,10 @@ def resolve(config: TrainConfig) -> TrainConfig:
 
 def check_ranges(config: TrainConfig) -> None:
     """Raises InputError if a number is out of range."""
-    for name in ("epochs", "pretrain_epochs", "mlm_epochs", "batch_size", "max_steps", "log_every", "save_every"):
+    for name in (
+        "epochs", "pretrain_epochs", "mlm_epochs", "batch_size", "max_steps", "log_every", "save_every", "accumulate",
+        "num_processes", "process_timeout",
+    ):  # fmt: skip
         check_positive(name, getattr(config, name))
     for name in ("lr", "pretrain_lr", "mlm_lr"):
         rate = getattr(config, name)
@@ -192,6 +212,25 @@ def check_data(config: TrainConfig) -> None:
     idle = [name for name in ONLY_OF_TFDS if not config.data and getattr(config, name) is not None]
     if idle:
         raise InputError(f"--{idle[0]}={getattr(config, idle[0])} says how --data=tfds reads tables, and needs it")
+
+
+def check_processes(config: TrainConfig) -> None:
+    """Raises InputError if the settings do not say where the processes of a run find together, and which this is."""
+    said = {name: getattr(config, name) for name in ("num_processes", "process_id")}
+    flags = " and ".join(f"--{name}" for name in said)
+    if config.coordinator is None:
+        if any(value is not None for value in said.values()):
+            raise InputError(f"{flags} need --coordinator, where the processes find together")
+        return
+    if config.coordinator == "auto":
+        return
+    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):\d{1,5}", config.coordinator):
+        raise InputError(f"--coordinator={config.coordinator}, but it is HOST:PORT of process 0, or auto")
+    count, number = said.values()
+    if count is None or number is None:
+        raise InputError(f"--coordinator={config.coordinator} needs {flags}")
+    if not 0 <= number < count:
+        raise InputError(f"--process_id={number}, but {count} processes have the numbers 0 to {count - 1}")
 
 
 def subset_shares(config: TrainConfig) -> dict[str, float]:

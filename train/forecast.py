@@ -31,8 +31,8 @@ def print_forecast(stages: list[TrainConfig]) -> None:
         # A later stage's model is not there yet; it has the shapes of the first one's.
         start = {"init": first.init, "model": first.model, "vocab": first.vocab}
         inputs = read_inputs(dataclasses.replace(stage, **start))
-        parallel = Parallel(stage.devices)
-        plan = plan_run(inputs, parallel.count)
+        parallel = Parallel(stage.devices, stage.parallel)
+        plan = plan_run(inputs, parallel)
         print_updates(inputs, plan, f"stage {number} of {len(stages)}: {stage.mode}")
         print_sizes(inputs, plan, parallel)
     print("\nNothing was trained: --dry_run")
@@ -80,8 +80,8 @@ def print_sizes(inputs: Inputs, plan: Plan, parallel: Parallel) -> None:
     print(f"parameters  {everything:,}, of which {moving:,} are trained ({', '.join(sorted(parts))})")
 
     task, number = largest_batch(inputs, plan)
-    step = make_train_step(model, task, tx, trained[task], config.seed)
-    temporary = parallel.temporary_bytes(step, state, plan.batches[task.name][number])
+    step = make_train_step(model, task, tx, trained[task], config.seed, config.accumulate)
+    temporary = parallel.temporary_bytes(step, state, plan.batches[task.name][number], config.accumulate)
     held = size(state)
     print(
         f"memory      {megabytes(held)} of parameters and moments, {megabytes(temporary)} more for the largest batch "

@@ -1,5 +1,6 @@
 """`python -m train.main`: trains a run, or a recipe's runs one after the other, from flags to the dev table."""
 
+import contextlib
 import sys
 
 from train.command import run_command
@@ -8,6 +9,7 @@ from train.interrupt import Interrupt
 from train.recipes import idle_flags, resolve_stages, with_recipe, without
 from train.stages import run_stages
 from train.starter import translate
+from train.supervisor import is_worker, supervise, working
 
 
 def main(config: TrainConfig) -> None:
@@ -22,7 +24,9 @@ def main(config: TrainConfig) -> None:
 
         print_forecast(stages)
         return
-    with Interrupt() as interrupt:
+    if config.coordinator and not is_worker():
+        sys.exit(supervise(config.coordinator, config.process_timeout, debug="--debug" in sys.argv))
+    with working(config.process_timeout) if is_worker() else contextlib.nullcontext(), Interrupt() as interrupt:
         run_stages(stages, interrupt)
 
 

@@ -7,32 +7,39 @@ from typing import Any
 from bert_jax.config import ModelConfig
 from bert_jax.tasks import Task
 from train.optim import make_optimizer
-from train.parallel import Parallel
+from train.parallel import Method, Parallel
 from train.step import make_predict_step, make_train_step
 
 
 class Programs:
     """The steps of runs on the same devices. A step's program depends on its arguments here and on shapes alone."""
 
-    def __init__(self, devices: int | None = None):
-        """Takes the first devices, or all.
+    def __init__(self, devices: int | None = None, method: Method | None = None):
+        """As `Parallel` takes them.
 
         Raises:
-          InputError: there are not so many.
+          InputError: there are not so many devices, or the method is not for them.
         """
-        self.parallel = Parallel(devices)
+        self.parallel = Parallel(devices, method)
         self._made: dict[Hashable, Callable[..., Any]] = {}
 
     def train_step(
-        self, model: ModelConfig, task: Task, lr: float, weight_decay: float, trained: tuple[str, ...], seed: int
+        self,
+        model: ModelConfig,
+        task: Task,
+        lr: float,
+        weight_decay: float,
+        trained: tuple[str, ...],
+        seed: int,
+        accumulate: int = 1,
     ) -> Callable[..., Any]:
         """As `make_train_step` makes it with `make_optimizer`'s optimizer, compiled."""
 
         def make() -> Callable[..., Any]:
-            step = make_train_step(model, task, make_optimizer(lr, weight_decay), trained, seed)
-            return self.parallel.compile_train_step(step)
+            step = make_train_step(model, task, make_optimizer(lr, weight_decay), trained, seed, accumulate)
+            return self.parallel.compile_train_step(step, accumulate)
 
-        return self._once(("train", _relevant(model, task), task, lr, weight_decay, trained, seed), make)
+        return self._once(("train", _relevant(model, task), task, lr, weight_decay, trained, seed, accumulate), make)
 
     def predict_step(self, model: ModelConfig, task: Task) -> Callable[..., Any]:
         """As `make_predict_step` makes it, compiled."""

@@ -13,18 +13,20 @@ from bert_jax.config import ModelConfig
 from bert_jax.data.batches import Batches, training_batches
 from bert_jax.data.masked import mask_batches
 from bert_jax.data.order import batches_per_epoch
+from bert_jax.errors import InputError
 from bert_jax.heads import Params, init_params
 from bert_jax.masking import mask_vocabulary
 from bert_jax.tasks import Split, Task
 from bert_jax.tokenizer import EncodedExamples, encode_examples
 from eval.evaluate import evaluate, split_batches
 from train import log
-from train.checkpoint import Checkpoints
+from train.checkpoint import Checkpoints, NoCheckpoints
 from train.describe import print_outcome, print_plan
 from train.inputs import Inputs
 from train.interrupt import Interrupt
 from train.loop import Counters, Evaluate, Intervals, fit
 from train.optim import make_optimizer
+from train.parallel import Parallel
 from train.profiling import Profile
 from train.programs import Programs
 from train.rundir import RunDir, model_config, write_model
@@ -48,10 +50,22 @@ class Plan:
     truncated: dict[str, int]
 
 
-def plan_run(inputs: Inputs, shares: int) -> Plan:
-    """Tokenizes all tables and packs all batches' shapes, once."""
+def plan_run(inputs: Inputs, parallel: Parallel) -> Plan:
+    """Tokenizes all tables and packs all batches' shapes, once.
+
+    Raises:
+      InputError: a batch has too few examples for the devices.
+    """
     config = inputs.config
     assert config.epochs is not None
+    own, parts = parallel.own, config.accumulate
+    shares = parallel.count * parts
+    if config.batch_size < shares:
+        each = f" x --accumulate={parts}" if parts > 1 else ""
+        raise InputError(
+            f"--batch_size={config.batch_size} cannot be cut into {shares} shares ({parallel.count} devices{each}); "
+            f"it must be at least {shares}"
+        )
 
     def encode(task: Task, split: Split) -> EncodedExamples:
         examples = inputs.tables[task][split].examples
@@ -65,19 +79,22 @@ def plan_run(inputs: Inputs, shares: int) -> Plan:
     def batches_of(task: Task) -> Batches:
         name, size = task.name, config.batch_size
         batches = training_batches(train[name], name, config.seed, size, counts[name], shares, config.row_length)
+        batches = dataclasses.replace(batches, own=range(own.start * parts, own.stop * parts))
         if task.kind != "mlm":
             return batches
         per_epoch = batches_per_epoch(len(train[name]), size)
         return mask_batches(batches, mask_vocabulary(inputs.tokenizer.vocab), config.seed, per_epoch)
 
+    def dev_batches(task: Task) -> Batches:
+        count, vocab = parallel.count, inputs.tokenizer.vocab
+        batches = split_batches(task, dev[task], vocab, config.batch_size, count, config.row_length)
+        return dataclasses.replace(batches, own=own)
+
     return Plan(
         schedule=schedule,
         steps_per_epoch=len(schedule) // config.epochs,
         batches={task.name: batches_of(task) for task in inputs.tables if task.name in counts},
-        dev={
-            task: split_batches(task, dev[task], inputs.tokenizer.vocab, config.batch_size, shares, config.row_length)
-            for task in dev
-        },
+        dev={task: dev_batches(task) for task in dev},
         truncated={task.name: train[task.name].truncated + dev[task].truncated for task in dev},
     )
 
@@ -121,29 +138,36 @@ def train(
     """
     config = inputs.config
     assert config.lr is not None
-    programs = programs or Programs(config.devices)
+    programs = programs or Programs(config.devices, config.parallel)
     parallel, compiled_before = programs.parallel, programs.parallel.compilations
     model = model_config(config, inputs.bert)
-    plan = plan_run(inputs, parallel.count)
+    plan = plan_run(inputs, parallel)
     tx = make_optimizer(config.lr, config.weight_decay)
     trained = {task: trained_parts(model, task, frozen_parts(inputs)) for task in inputs.tables}
     params = init_params(model, list(inputs.tables), config.seed, inputs.weights)
     params = jax.tree.map(jax.numpy.asarray, params)
     state = init_state(params, tx, {part for parts in trained.values() for part in parts})
 
-    checkpoints = Checkpoints(run.checkpoints, run.fingerprint)
+    checkpoints = Checkpoints(run.checkpoints, run.fingerprint) if parallel.is_first else NoCheckpoints()
+    append, profile = log.append if parallel.is_first else lambda *_: None, None
     try:
         restored = checkpoints.restore_latest(like=state)
         state, counters, evaluated = restored or (state, {}, False)
-        log.keep_until(run.metrics, int(state.step), evaluated)
+        counters, evaluated = parallel.from_first([counters, evaluated])
+        state = parallel.place(state)
+        if parallel.is_first:
+            log.keep_until(run.metrics, int(state.step), evaluated)
         total = min(config.max_steps or len(plan.schedule), len(plan.schedule))
         print_plan(inputs, plan, str(parallel), state, total)
 
         steps = {
-            task.name: programs.train_step(model, task, config.lr, config.weight_decay, trained[task], config.seed)
+            task.name: programs.train_step(
+                model, task, config.lr, config.weight_decay, trained[task], config.seed, config.accumulate
+            )
             for task in inputs.tables
         }
-        profile = Profile(run.path / "profile", plan.batches, lambda: parallel.compilations) if config.profile else None
+        if config.profile and parallel.is_first:
+            profile = Profile(run.path / "profile", plan.batches, lambda: parallel.compilations)
         started, done = time.monotonic(), int(state.step)
         state = fit(
             state,
@@ -155,7 +179,7 @@ def train(
             evaluated=evaluated,
             evaluate=dev_evaluation(model, programs, plan, interrupt.check),
             checkpoints=checkpoints,
-            log=lambda entry: log.append(run.metrics, entry),
+            log=lambda entry: append(run.metrics, entry),
             interrupt=interrupt,
             observe=profile.after_update if profile else lambda *_: None,
         )
@@ -163,11 +187,12 @@ def train(
         if profile:
             profile.close()
         checkpoints.close()
-    if config.mode != "finetune":
+    if config.mode != "finetune" and parallel.is_first:
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started
     compiled = parallel.compilations - compiled_before
     if profile:
         print("\n" + profile.report(inputs.bert, config.dtype, "bert" not in frozen_parts(inputs)))
-    print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, compiled, is_last)
+    if parallel.is_first:
+        print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, compiled, is_last)
     return state

@@ -75,13 +75,19 @@ def model_config(config: TrainConfig, bert: BertConfig) -> ModelConfig:
 
 @contextlib.contextmanager
 def start_run(
-    config: TrainConfig, bert: BertConfig, tokenizer: Tokenizer, files: dict[str, str], checkpoint_bytes: int
+    config: TrainConfig,
+    bert: BertConfig,
+    tokenizer: Tokenizer,
+    files: dict[str, str],
+    checkpoint_bytes: int,
+    writes: bool = True,
 ) -> Iterator[RunDir]:
     """Makes the folder of a run, or goes on in it if it is the same run, and holds it against other processes.
 
     Args:
       files: SHA-256 of each table, of the vocabulary and of the weights, by name.
       checkpoint_bytes: size of one checkpoint.
+      writes: of several processes the first one; the others leave the folder to it.
 
     Raises:
       InputError: the folder holds something else, or the settings make no model.
@@ -90,9 +96,12 @@ def start_run(
       InUseError: another process works in it.
     """
     assert config.run_dir is not None
-    record = {"config": _plain(config), "bert": _plain(bert), "files": files, "versions": _versions()}
+    record = make_record(config, bert, files)
     run = RunDir(config.run_dir, _fingerprint(record))
     model_config(config, bert)
+    if not writes:
+        yield run
+        return
     _check_folder(run)
     _check_room(run, 4 * checkpoint_bytes)  # the newest two, the best, and one that is being written
     make_folder(run.path)
@@ -163,10 +172,10 @@ def _check_folder(run: RunDir) -> None:
 
 def _check_same_run(run: RunDir, record: dict[str, Any]) -> None:
     before = read_record(run)
-    changes = [change for part in ("config", "bert", "files") for change in _changes(before[part], record[part])]
+    changes = changes_of_record(before, record, MAY_CHANGE | SAME_CONTENT)
     if changes:
         raise WeightsError(f"{run.path} holds a run with other settings: {', '.join(changes)}; name another --run_dir")
-    newer = _changes(before["versions"], record["versions"])
+    newer = _changes(before["versions"], record["versions"], set())
     if newer:
         print(f"note: this run was begun with other versions ({', '.join(newer)})", file=sys.stderr)
 
@@ -249,12 +258,19 @@ def _plain(config: Any) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
 
 
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    harmless = MAY_CHANGE | SAME_CONTENT
-    return [
-        f"{_said(name)}: {_said(before.get(name))} -> {_said(now.get(name))}" for name in names if name not in harmless
-    ]
+def make_record(config: TrainConfig, bert: BertConfig, files: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What config.json holds of a run: settings, dimensions, SHA-256 of files, and versions."""
+    return {"config": _plain(config), "bert": _plain(bert), "files": files, "versions": _versions()}
+
+
+def changes_of_record(before: dict[str, Any], now: dict[str, Any], harmless: set[str]) -> list[str]:
+    """What makes a record another run's, as `setting: before -> now`; settings named in `harmless` do not."""
+    return [change for part in ("config", "bert", "files") for change in _changes(before[part], now[part], harmless)]
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any], harmless: set[str]) -> list[str]:
+    names = sorted(name for name in {*before, *now} - harmless if before.get(name) != now.get(name))
+    return [f"{_said(name)}: {_said(before.get(name))} -> {_said(now.get(name))}" for name in names]
 
 
 def _said(value: Any) -> str:

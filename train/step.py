@@ -1,5 +1,6 @@
 """One step: the only place where a loss is reduced, differentiated and applied."""
 
+import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -46,7 +47,12 @@ def init_state(params: Params, tx: optax.GradientTransformation, trained: Collec
 
 
 def make_train_step(
-    model: ModelConfig, task: Task, tx: optax.GradientTransformation, trained: tuple[str, ...], seed: int
+    model: ModelConfig,
+    task: Task,
+    tx: optax.GradientTransformation,
+    trained: tuple[str, ...],
+    seed: int,
+    accumulate: int = 1,
 ) -> TrainStep:
     """A pure function (state, batch, axis_name=None) -> (state, metrics) that does one update of one task.
 
@@ -57,6 +63,9 @@ def make_train_step(
     share of it, and the sums go over all devices before the division. Each device differentiates its own share and the
     gradients are added afterwards; differentiating through the sum over devices would count it twice.
 
+    With `accumulate` above 1 the batch has one more leading axis of that size: parts of the share, which are
+    differentiated one after the other and whose sums are added. It is the same update in less memory.
+
     An update whose loss or gradient is not finite is skipped: only the step is counted, and "applied" is False. So no
     state ever holds a value that is not finite.
     """
@@ -65,17 +74,17 @@ def make_train_step(
         def all_devices(x):
             return x if axis_name is None else jax.lax.psum(x, axis_name)
 
-        noise = make_noise(seed, state.step, batch, model.bert.max_position_embeddings)
         total = all_devices(jnp.sum(jnp.asarray(batch.weights)))
         total = jnp.where(total == 0, 1, total)  # a batch of masked LM may have no masked token: its loss is 0, not 0/0
 
-        def share_of_loss(moving: Params) -> Array:
-            logits = predict_logits(model, task, {**state.params, **moving}, batch, noise)
-            losses = LOSSES[task.kind](logits, jnp.asarray(batch.labels))
-            return jnp.sum(losses * batch.weights) / total
+        def share_of_loss(moving: Params, part: PackedBatch) -> Array:
+            noise = make_noise(seed, state.step, part, model.bert.max_position_embeddings)
+            logits = predict_logits(model, task, {**state.params, **moving}, part, noise)
+            losses = LOSSES[task.kind](logits, jnp.asarray(part.labels))
+            return jnp.sum(losses * part.weights) / total
 
-        moving = {part: state.params[part] for part in trained}
-        loss, gradients = all_devices(jax.value_and_grad(share_of_loss)(moving))
+        differentiate = functools.partial(jax.value_and_grad(share_of_loss), {p: state.params[p] for p in trained})
+        loss, gradients = all_devices(differentiate(batch) if accumulate == 1 else add_up(differentiate, batch))
         applied = is_usable(loss, gradients)
 
         def if_applied(new, old):
@@ -89,6 +98,13 @@ def make_train_step(
         return TrainState(state.step + 1, params, opt_state), {"loss": loss, "applied": applied}
 
     return train_step
+
+
+def add_up(function: Callable[[Any], Any], parts: Any) -> Any:
+    """The sum of function(part) over the leading axis of all arrays of a tree, one part at a time."""
+    result = jax.eval_shape(function, jax.tree.map(lambda array: array[0], parts))
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), result)
+    return jax.lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, function(part)), None), zeros, parts)[0]
 
 
 def is_usable(loss: Array, gradients: Any) -> Array:

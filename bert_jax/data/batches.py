@@ -16,7 +16,8 @@ from bert_jax.tokenizer import EncodedExamples
 class Batches:
     """The batches of one split of one task, in a few static shapes.
 
-    Every batch is a PackedBatch of NumPy arrays with one more leading axis, [shares, ...], one share a device.
+    Every batch is a PackedBatch of NumPy arrays with one more leading axis, [shares, ...]: a share for each device, or
+    several that it takes one after the other. Of several processes each packs its own shares alone.
     """
 
     encoded: EncodedExamples
@@ -24,6 +25,7 @@ class Batches:
     shapes: Sequence[BatchShape]  # of each batch
     slots: int  # examples that a share has room for
     shares: int
+    own: range | None = dataclasses.field(default=None, kw_only=True)  # the shares that are packed here; None: all
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -34,7 +36,7 @@ class Batches:
 
     def __getitem__(self, number: int) -> PackedBatch:
         shares = split_shares(self.indices[number], self.shares)
-        packed = [self.pack_share(number, share) for share in shares]
+        packed = [self.pack_share(number, shares[share]) for share in self.own or range(self.shares)]
         return jax.tree.map(lambda *arrays: np.stack(arrays), *packed)
 
     def pack_share(self, number: int, indices: np.ndarray) -> PackedBatch:

@@ -1,0 +1,158 @@
+"""Devices and processes: the same numbers on any of them, and one sentence where they cannot be had."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from bert_jax.data.batches import training_batches
+from bert_jax.data.masked import mask_batches
+from bert_jax.errors import InputError, LostError
+from bert_jax.tasks import MASKED_LM, TASKS, Task
+from tests.builders import lively_params, random_examples, tiny_model
+from tests.test_masked_lm import ALL, VOCABULARY, texts_of
+from tests.test_step import assert_trees_close
+from train.config import TrainConfig, resolve
+from train.parallel import Parallel
+from train.step import init_state, make_train_step, trained_parts
+from train.supervisor import explain
+
+ROOT = Path(__file__).parent.parent
+PAIRS = TASKS["quora"]
+
+
+def trained(task: Task, parallel: Parallel, accumulate: int = 1, steps: int = 3):
+    """Losses and parameters after some updates by plain gradient descent, with batches of 10, 10 and 7 examples."""
+    shares = parallel.count * accumulate
+    if task is MASKED_LM:
+        plain = training_batches(texts_of(27), "mlm", 0, 10, steps, shares, 64)
+        batches, parts = mask_batches(plain, VOCABULARY, 5, per_epoch=3), ALL
+    else:
+        batches, parts = training_batches(random_examples(task, 27), task.name, 0, 10, steps, shares, None), None
+    model = tiny_model()
+    params = lively_params(model) if parts is None else lively_params(model, parts)
+    moving, tx = trained_parts(model, task), optax.sgd(0.1)
+    step = parallel.compile_train_step(make_train_step(model, task, tx, moving, 5, accumulate), accumulate)
+    state = parallel.place(init_state(jax.tree.map(np.array, params), tx, moving))
+    losses = []
+    for number in range(steps):
+        state, metrics = step(state, batches[number])
+        losses.append(float(metrics["loss"]))
+    return losses, state.params
+
+
+@pytest.mark.parametrize("task", [PAIRS, MASKED_LM], ids=lambda task: task.name)
+def test_any_way_to_cut_a_batch_is_the_same_update(task):
+    """Uneven lengths, a ragged last batch, dropout on: devices, methods and parts of a batch change rounding alone."""
+    losses, params = trained(task, Parallel(1))
+    for devices, method, accumulate in ((1, "shard_map", 1), (4, "shard_map", 1), (1, "jit", 4), (2, "pmap", 2)):
+        other_losses, other = trained(task, Parallel(devices, method), accumulate)
+        np.testing.assert_allclose(other_losses, losses, atol=1e-5, rtol=0, err_msg=f"{devices} {method} {accumulate}")
+        assert_trees_close(params, other, atol=1e-5)
+
+
+def test_what_runs_a_step_is_said_and_refused_where_it_cannot():
+    assert Parallel(1).method == "jit" and Parallel(4).method == "pmap"
+    assert str(Parallel(2, "shard_map")) == "2 x cpu, shard_map"
+    with pytest.raises(InputError, match="--parallel=jit runs on one device, but there are 2"):
+        Parallel(2, "jit")
+    with pytest.raises(InputError, match="--devices=9, but there are 4 devices of kind cpu"):
+        Parallel(9)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"num_processes": 2}, "need --coordinator"),
+        ({"coordinator": "host"}, "it is HOST:PORT"),
+        ({"coordinator": "host:1", "num_processes": 2}, "needs --num_processes and --process_id"),
+        ({"coordinator": "host:1", "num_processes": 2, "process_id": 2}, "have the numbers 0 to 1"),
+        ({"accumulate": 0}, "must be at least 1"),
+    ],
+)
+def test_flags_of_processes_are_checked(flags, sentence):
+    with pytest.raises(InputError, match=sentence):
+        resolve(TrainConfig(**flags))
+
+
+def test_the_last_words_of_a_worker_become_a_sentence():
+    """As jaxlib 0.10.2 wrote them when a process was killed or stopped, or never came."""
+    lost = "F1124 client.h:80] Terminating process because the JAX distributed service detected fatal errors. "
+    unhealthy = lost + "UNAVAILABLE: The following tasks are unhealthy (stopped sending heartbeats):\n1\nThe tasks have"
+    gone = lost + "UNAVAILABLE: Failed to send RPC to coordination service. Either the leader task was preempted"
+    stuck = lost + "DEADLINE_EXCEEDED: Deadline Exceeded\n\nRPC: /xla.coordination.CoordinationService/Heartbeat\n"
+    never = lost + "DEADLINE_EXCEEDED: Deadline Exceeded\n\nRPC: /xla.coordination.CoordinationService/RegisterTask\n"
+    for said, kind, part in (
+        (unhealthy, LostError, "process 1 is lost or stuck"),
+        (gone, LostError, "process 0, at host:1, is lost or stuck"),
+        (stuck, LostError, "process 0, at host:1, is lost or stuck"),
+        (never, InputError, "did not find together within 9 s"),
+    ):
+        error = explain(6, said, "host:1", 9)
+        assert type(error) is kind and part in str(error)
+    assert "SIGKILL" in str(explain(9, "", "host:1", 9))
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def start(folder: Path, number: int, port: int, *flags: str) -> subprocess.Popen[str]:
+    command = [
+        *(sys.executable, "-m", "train.main", "--tasks=sst", "--batch_size=60", "--epochs=1", "--save_every=4"),
+        *(f"--coordinator=127.0.0.1:{port}", "--num_processes=2", f"--process_id={number}", "--no-hugepages"),
+        *(f"--run_dir={folder}", *flags),
+    ]
+    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"}
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
+
+
+def test_two_processes_stop_at_one_update_and_go_on(tmp_path):
+    """SIGTERM comes to the second process alone; both stop there with code 75, and the first has saved."""
+    port, run = free_port(), tmp_path / "run"
+    first, second = (start(run, number, port, "--max_steps=3000", "--epochs=150") for number in (0, 1))
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "4").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    second.terminate()
+    said = [process.communicate(timeout=120) for process in (first, second)]
+    assert (first.returncode, second.returncode) == (75, 75), said
+    assert "a signal to another process after" in said[0][1] and said[1][0] == ""
+    saved = max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
+    assert f"after {saved} of" in said[0][1] and f"SIGTERM after {saved} of" in said[1][1]
+    port = free_port()
+    flags = (f"--max_steps={saved + 2}", "--epochs=150")
+    again = [start(run, number, port, *flags) for number in (0, 1)]
+    said = [process.communicate(timeout=120) for process in again]
+    assert [process.returncode for process in again] == [0, 0], said
+    assert (run / "checkpoints" / str(saved + 2)).exists() and "4 x cpu of 2 processes, shard_map" in said[0][0]
+
+
+def test_a_process_that_is_alone_says_so_in_one_sentence(tmp_path):
+    began = time.monotonic()
+    alone = start(tmp_path / "run", 1, free_port(), "--process_timeout=2")
+    _, err = alone.communicate(timeout=60)
+    assert alone.returncode == 2 and err.count("\n") == 1 and "did not find together within 2 s" in err
+    assert time.monotonic() - began < 30 and not (tmp_path / "run").exists()
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path):
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        taken.bind(("::", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        first = start(tmp_path / "run", 0, port, "--process_timeout=2")
+        _, err = first.communicate(timeout=60)
+    assert first.returncode == 2 and err.count("\n") == 1 and f"127.0.0.1:{port}" in err
