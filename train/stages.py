@@ -35,7 +35,9 @@ def run_stages(stages: Sequence[TrainConfig], interrupt: Interrupt, programs: Pr
             assert stage.run_dir is not None
             make_recipe_folder(stage.run_dir.parent)
             print(f"\nstage {number} of {len(stages)}: {stage.mode}")
-        with start_run(stage, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes) as folder:
+        with start_run(
+            stage, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes, inputs.own
+        ) as folder:
             is_last = number == len(stages)
             if not is_last and is_complete(inputs, folder):
                 print(f"complete: {folder.path}")
