@@ -37,9 +37,7 @@ def audit_tables(folder: Path, tasks: Sequence[Task]) -> dict[str, Any]:
         raise InputError(f"{folder} has no table of {', '.join(task.name for task in tasks)}")
     return {
         "folder": str(folder),
-        "missing": [
-            task.files[split][0] for task in tasks for split in SPLITS if split in task.files and split not in tables[task]
-        ],
+        "missing": [task.files[split][0] for task in tasks for split in task.files if split not in tables[task]],
         "tasks": {task.name: audit_task(task, splits) for task, splits in tables.items() if splits},
     }
 
