@@ -1,5 +1,8 @@
 """Errors that are the user's to mend. Each is one sentence; a program prints it and exits with its code."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Something outside the program is wrong. The message names the place, the value got and the value wanted."""
@@ -47,3 +50,15 @@ class Interrupted(UserError):
     """A signal stopped the program; what a run had is saved, and the same command goes on."""
 
     exit_code = 75
+
+
+def perhaps(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like an unknown one, as an error adds it; nothing if none is.
+
+    >>> perhaps("quara", ["sst", "quora"])
+    ' (perhaps you meant quora)'
+    >>> perhaps("weather", ["sst", "quora"])
+    ''
+    """
+    found = difflib.get_close_matches(name, known, n=1)
+    return f" (perhaps you meant {found[0]})" if found else ""

@@ -12,11 +12,12 @@ import numpy as np
 from bert_jax.config import BertConfig
 from bert_jax.errors import WeightsError
 from bert_jax.files import quote
-from bert_jax.tasks import MASKED_LM, TASKS, Task
+from bert_jax.tasks import MASKED_LM, PARTS, TASKS, Task
 
 # Tensors of other heads and old buffers: no part of an encoder, and no mistake.
 OTHER_TENSORS = re.compile(r"(cls|classifier|qa_outputs)\.|(.*\.)?position_ids$")
 HEADS = "heads."  # what the names of the heads of tasks begin with
+HEAD = re.compile(rf"heads\.(?!(?:{'|'.join(PARTS)})\.)([a-z][a-z0-9_]*)\.(?:weight|bias)")
 FLOATS = ("F64", "F32", "F16", "BF16")
 NAMED = 4  # tensors that an error names before it counts the rest
 
@@ -77,14 +78,12 @@ def head_entries(config: BertConfig) -> list[Entry]:
     ]
 
 
-def task_entries(config: BertConfig, task: Task, texts: int = 1) -> list[Entry]:
+def task_entries(config: BertConfig, task: str, outputs: int, texts: int = 1) -> list[Entry]:
     """The arrays of a task's linear head, by names of our own, on the embeddings of one text or two."""
-    name, outputs = HEADS + task.name, task.num_outputs
+    name = HEADS + task
     return [
-        Entry(
-            (task.name, "dense", "kernel"), (f"{name}.weight",), (outputs, texts * config.hidden_size), transpose=True
-        ),
-        Entry((task.name, "dense", "bias"), (f"{name}.bias",), (outputs,)),
+        Entry((task, "dense", "kernel"), (f"{name}.weight",), (outputs, texts * config.hidden_size), transpose=True),
+        Entry((task, "dense", "bias"), (f"{name}.bias",), (outputs,)),
     ]
 
 
@@ -114,11 +113,8 @@ def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[En
     found = [entry for entry in entries(config) if has_pooler or entry.path[0] != "pooler"]
     head = head_entries(config)
     found += head if all(name in given for entry in head for name in entry.names) else []
-    for task in TASKS.values():
-        kernel = given.get(f"{HEADS}{task.name}.weight")
-        if kernel or f"{HEADS}{task.name}.bias" in given:
-            reads_two = task.is_pair and kernel is not None and kernel.shape[1:] == (2 * config.hidden_size,)
-            found += task_entries(config, task, texts=2 if reads_two else 1)
+    for name in dict.fromkeys(match[1] for match in map(HEAD.fullmatch, given) if match):
+        found += _given_head(config, name, given)
     wanted = {name: entry.shape for entry in found for name in entry.names}
     there = {name: given[name] for name in wanted if name in given}
     problems = {
@@ -136,6 +132,15 @@ def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[En
     if said:
         raise WeightsError(f"{source} does not fit its config.json; " + "; ".join(said))
     return {entry: [given[name].name for name in entry.names] for entry in found}
+
+
+def _given_head(config: BertConfig, name: str, given: dict[str, Stored]) -> list[Entry]:
+    """A head as it has to be: of a task of one's own, which only its file knows, as the tensors say."""
+    task, kernel, bias = TASKS.get(name), given.get(f"{HEADS}{name}.weight"), given.get(f"{HEADS}{name}.bias")
+    outputs = task.num_outputs if task else next(t.shape[0] if t.shape else 1 for t in (kernel, bias) if t)
+    may_be_two = task is None or task.is_pair
+    reads_two = may_be_two and kernel is not None and kernel.shape[1:] == (2 * config.hidden_size,)
+    return task_entries(config, name, outputs, texts=2 if reads_two else 1)
 
 
 def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list[str]], source: str) -> dict:
@@ -170,7 +175,7 @@ def to_hugging_face(params: dict, config: BertConfig, classifier: Task | None = 
     """
     tensors = {}
     prefix = "bert." if MASKED_LM.name in params or classifier else ""  # beside a head, the encoder has a name
-    heads = [entry for task in TASKS.values() for entry in task_entries(config, task)]
+    heads = [entry for part in params if part not in PARTS for entry in task_entries(config, part, outputs=1)]
     for entry in (*entries(config), *head_entries(config), *heads):
         if entry.path[0] not in params:
             continue

@@ -1,16 +1,16 @@
-"""The one table of tasks. Nothing outside this file asks for a task by its name."""
+"""The one table of tasks, and rows of one's own. Nothing outside this file asks for a task by its name."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
-from typing import Literal
+from pathlib import Path, PurePath
+from typing import Any, Literal
 
-from bert_jax.errors import InputError
+from bert_jax.definition import METRICS, NAME, read_definition, render_definition
+from bert_jax.errors import InputError, perhaps
 
 Kind = Literal["classification", "paraphrase", "similarity", "mlm"]
 Split = Literal["train", "dev", "test"]
-
-# The number that stands for a task's quality: in the mean that picks the best checkpoint, and in tables.
-METRIC = {"classification": "accuracy", "paraphrase": "accuracy", "similarity": "pearson", "mlm": "accuracy"}
 
 # The heading of the predictions in the course's files, one of them misspelt.
 PREDICTION_COLUMN = {
@@ -26,10 +26,14 @@ TFDS_SPLITS: dict[Split, str] = {"train": "train", "dev": "validation", "test": 
 class Task:
     """One sentence task: where its rows are and what its labels mean.
 
-    `files` holds, for each split, the names that the file goes by, most usual first; tasks that are not the course's
-    have none. Labels lie in [0, max_label]; whole numbers unless the kind is similarity. `course_name` is what
+    `files` holds, for each split, the names that the file goes by, most usual first; tasks of TensorFlow Datasets have
+    none. Labels lie in [0, max_label]; whole numbers unless the kind is similarity. `course_name` is what
     prediction files call it, and the flags of the course's starter code. `tfds` names the data set and its config in
     TensorFlow Datasets, and `tfds_splits` what is read there as each split.
+
+    The rest is for tasks of one's own: `folder` is where the files are, which other tasks have in the run's data
+    folder. `labels` are those in the table, in the order of the classes. Without an `id_column` rows go by their line.
+    `metric` is the score that stands for the task's quality, in tables and in the mean that picks the best checkpoint.
     """
 
     name: str
@@ -41,14 +45,18 @@ class Task:
     course_name: str
     tfds: str = ""
     tfds_splits: Mapping[Split, str] = dataclasses.field(default_factory=lambda: dict(TFDS_SPLITS), hash=False)
+    folder: Path | None = None
+    labels: tuple[str | int, ...] = ()
+    delimiter: str = "\t"
+    id_column: str | None = "id"
+    metric: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "metric", self.metric or METRICS[self.kind][0])
 
     @property
     def is_pair(self) -> bool:
         return len(self.text_columns) == 2
-
-    @property
-    def metric(self) -> str:
-        return METRIC[self.kind]
 
     @property
     def num_labels(self) -> int:
@@ -59,6 +67,21 @@ class Task:
     def num_outputs(self) -> int:
         """Numbers that the task's head gives for an example: a logit a class, or one."""
         return self.num_labels if self.kind == "classification" else 1
+
+    @property
+    def prediction_column(self) -> str:
+        """The heading of its predictions in the course's files."""
+        return f"Predicted_{self.label_column}" if self.folder else PREDICTION_COLUMN[self.kind]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the definition of a task of one's own, but for where its tables are, which have hashes."""
+        return hashlib.sha256(self.definition(with_files=False).encode()).hexdigest()
+
+    def definition(self, with_files: bool = True) -> str:
+        """The file that defines a task of one's own."""
+        values = {name: value for name, value in vars(self).items() if with_files or name not in ("folder", "files")}
+        return render_definition(values)
 
 
 def _files(stem: str, *older: str) -> dict[Split, tuple[str, ...]]:
@@ -92,25 +115,63 @@ TASKS = {
 }
 COURSE_TASKS = {name: task for name, task in TASKS.items() if task.files}
 
+# What the parameters have beside heads of tasks, and so no task is called.
+PARTS = ("bert", "pooler", "mlm")
+
 # Masked LM reads texts of other tasks' tables and has no files of its own, so it cannot be named among them.
 MASKED_LM = Task("mlm", "mlm", files={}, text_columns=("text",), label_column="", max_label=0, course_name="")
 
 
 def find_tasks(names: str, known: Mapping[str, Task] = TASKS) -> tuple[Task, ...]:
-    """The tasks named in a comma-separated list, in its order.
+    """The tasks named in a comma-separated list, in its order. What ends in .toml is the file of a task of one's own.
 
     Args:
       known: those that can be named.
 
     Raises:
-      InputError: the list is empty, or names a task twice or one that does not exist.
+      InputError: the list is empty, or names a task twice or one that does not exist, or a file cannot be used.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = split_names(names)
     if not wanted:
         raise InputError(f"--tasks={names!r} names no task; there are {', '.join(known)}")
     for name in wanted:
-        if name not in known:
-            raise InputError(f"--tasks names {name!r}, which is no task here; there are {', '.join(known)}")
-        if wanted.count(name) > 1:
+        if name not in known and not name.endswith(".toml"):
+            guess = perhaps(name, known)
+            raise InputError(f"--tasks names {name!r}, which is no task here{guess}; there are {', '.join(known)}")
+    tasks = tuple(known[name] if name in known else read_task(Path(name)) for name in wanted)
+    names_found = [task.name for task in tasks]
+    for name in names_found:
+        if names_found.count(name) > 1:
             raise InputError(f"--tasks names {name!r} more than once")
-    return tuple(known[name] for name in wanted)
+    return tasks
+
+
+def split_names(names: str) -> list[str]:
+    """The parts of a comma-separated list of tasks."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def plain_names(names: str) -> str:
+    """A list of tasks without the folders of files: what the tasks are called.
+
+    >>> plain_names("sst,examples/topic.toml")
+    'sst,topic'
+    """
+    parts = split_names(names)
+    return ",".join(PurePath(part).stem if part.endswith(".toml") else part for part in parts)
+
+
+def read_task(path: Path) -> Task:
+    """A task of one's own, called after its file.
+
+    Raises:
+      InputError: `path: key: what was wrong, what is wanted`.
+    """
+    name = path.stem
+    if not NAME.fullmatch(name):
+        raise InputError(f"{path}: the file is called after the task: small letters, digits and _, as in topic.toml")
+    if name in (*TASKS, *PARTS):
+        taken = "a part of the model" if name in PARTS else "a task that is here already"
+        raise InputError(f"{path}: {name} is {taken}; give the file another name")
+    values: dict[str, Any] = read_definition(path)
+    return Task(name=name, course_name=name, **values)

@@ -113,7 +113,7 @@ def save_model(folder: Path, config: BertConfig, params: dict, classifier: Task 
 
     Args:
       classifier: a task of the run with a head on one text's embedding, which makes it that task's
-        `BertForSequenceClassification`. Its labels are called by their numbers.
+        `BertForSequenceClassification`. Its labels are called by their names, or else their numbers.
     """
     values: dict[str, Any] = {"architectures": ["BertForMaskedLM" if MASKED_LM.name in params else "BertModel"]}
     if classifier:
@@ -132,7 +132,8 @@ def save_model(folder: Path, config: BertConfig, params: dict, classifier: Task 
 
 def _labels(task: Task) -> dict[str, Any]:
     """What a head's outputs mean, as `config.json` says it: classes, the logit of a yes, or a score."""
-    names = [str(label) for label in range(task.num_outputs)] if task.kind == "classification" else [task.name]
+    labels = task.labels or range(task.num_outputs)
+    names = [str(label) for label in labels] if task.kind == "classification" else [task.name]
     problem = {"classification": "single_label", "paraphrase": "multi_label"}.get(task.kind)
     return {
         "problem_type": f"{problem}_classification" if problem else "regression",

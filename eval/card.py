@@ -70,7 +70,7 @@ def _front_matter(card: Card) -> str:
         EvalResult(
             task_type=KIND[task.kind],
             dataset_type=f"custom-{task.name}",  # the hub's own data sets of these names have other rows
-            dataset_name=f"{task.name} in {_tables(card)}",
+            dataset_name=f"{task.name} in {_tables(card, task)}",
             metric_type=HUB_METRIC.get(name, name),
             metric_name=SCORES[name],
             metric_value=round(value, 4),
@@ -120,7 +120,8 @@ def _scores(card: Card) -> str:
         for task in card.tasks
     ]
     masked, labelled = "on the masked tokens of every text, with fixed masks", "on every row that has a label, once"
-    how = f"on {_tables(card)}, in {_setting(card, 'dtype')}, {masked if card.is_masked_lm else labelled}"
+    places = " and ".join(dict.fromkeys(_tables(card, task) for task in card.tasks))
+    how = f"on {places}, in {_setting(card, 'dtype')}, {masked if card.is_masked_lm else labelled}"
     said += f". The scores are those that training measured then, {how}."
     if card.checkpoint == "best":
         said += " The best checkpoint is the one with the highest mean over the trained tasks of the first score here,"
@@ -128,8 +129,10 @@ def _scores(card: Card) -> str:
     return f"## Scores\n\n{_table(['task', *(SCORES[name] for name in names)], rows)}\n\n{said}"
 
 
-def _tables(card: Card) -> str:
+def _tables(card: Card, task: Task) -> str:
     """Which tables its scores are of."""
+    if task.folder:
+        return f"the dev table of {task.name}"
     folder = _setting(card, "data_dir")
     return f"the dev tables of {folder}" if folder else "the dev tables of bert-jax's embedded sample"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.data.corpus import normalize
-from bert_jax.data.tables import Example, Table, find_file, has_file, read_table
+from bert_jax.data.tables import Example, Folder, Table
 from bert_jax.errors import InputError
 from bert_jax.tasks import Split, Task
 
@@ -37,7 +37,7 @@ def audit_tables(folder: Path, tasks: Sequence[Task]) -> dict[str, Any]:
         raise InputError(f"{folder} has no table of {', '.join(task.name for task in tasks)}")
     return {
         "folder": str(folder),
-        "missing": [task.files[split][0] for task in tasks for split in SPLITS if split not in tables[task]],
+        "missing": [task.files[split][0] for task in tasks for split in task.files if split not in tables[task]],
         "tasks": {task.name: audit_task(task, splits) for task, splits in tables.items() if splits},
     }
 
@@ -49,9 +49,9 @@ def read_splits(folder: Path, task: Task) -> dict[Split, Table]:
       InputError: one of them is wrong.
     """
     return {
-        split: read_table(find_file(folder, task, split), task, labelled=split != "test")
+        split: Folder(folder).read(task, split, labelled=split != "test")
         for split in SPLITS
-        if has_file(folder, task, split)
+        if Folder(folder).has(task, split)
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.special
 
 from bert_jax.data.tables import Example
-from bert_jax.errors import InputError
+from bert_jax.errors import InputError, perhaps
 from bert_jax.tasks import Task, find_tasks
 from train.command import read_stdin, run_command
 from train.config import check_positive
@@ -47,7 +47,7 @@ def read_texts(task: Task, lines: list[str]) -> list[Example]:
 
 
 def describe_output(task: Task, output: Any) -> dict[str, Any]:
-    """A raw output in words: label and score.
+    """A raw output in words: label, as it stands in the tables, and score.
 
     The score is the probability of the label for a classification, of "is a paraphrase" for a paraphrase, and for a
     similarity the raw score, of which the label is the nearest whole number in range.
@@ -55,10 +55,15 @@ def describe_output(task: Task, output: Any) -> dict[str, Any]:
     if task.kind == "classification":
         probabilities = scipy.special.softmax(output)
         label = int(probabilities.argmax())
-        return {"label": label, "score": round(float(probabilities[label]), 6)}
+        return {"label": _named(task, label), "score": round(float(probabilities[label]), 6)}
     if task.kind == "paraphrase":
-        return {"label": int(output > 0), "score": round(float(scipy.special.expit(output)), 6)}
+        return {"label": _named(task, int(output > 0)), "score": round(float(scipy.special.expit(output)), 6)}
     return {"label": int(np.clip(np.round(output), 0, task.max_label)), "score": round(float(output), 6)}
+
+
+def _named(task: Task, label: int) -> str | int:
+    """A label as it stands in the tables."""
+    return task.labels[label] if task.labels else label
 
 
 def main(flags: PredictConfig) -> None:
@@ -73,7 +78,9 @@ def main(flags: PredictConfig) -> None:
     tasks = find_tasks(config.tasks)
     task = next((task for task in tasks if task.name == flags.task), None)
     if task is None:
-        raise InputError(f"--task={flags.task} is no task of this run; it has {', '.join(t.name for t in tasks)}")
+        names = [task.name for task in tasks]
+        guess = perhaps(flags.task, names)
+        raise InputError(f"--task={flags.task} is no task of this run{guess}; it has {', '.join(names)}")
     examples = read_texts(task, read_stdin())
 
     from train.finished import restore_run

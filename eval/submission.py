@@ -12,7 +12,7 @@ import numpy as np
 
 from bert_jax.data.tables import Table
 from bert_jax.errors import InputError, StorageError, WeightsError
-from bert_jax.tasks import PREDICTION_COLUMN, Split, Task, find_tasks
+from bert_jax.tasks import Split, Task, find_tasks
 from train.command import run_command
 from train.config import TrainConfig, check_positive
 from train.inputs import Source, find_source, read_split
@@ -58,8 +58,10 @@ def format_predictions(task: Task, ids: Sequence[str], outputs: np.ndarray) -> s
     from eval.metrics import predicted_labels  # SciPy takes a second to import
 
     number = int if task.kind == "classification" else float
-    rows = zip(ids, predicted_labels(task, outputs), strict=True)
-    return f"id \t {PREDICTION_COLUMN[task.kind]} \n" + "".join(f"{id_} , {number(value)} \n" for id_, value in rows)
+    predicted = predicted_labels(task, outputs)
+    values = [task.labels[int(label)] for label in predicted] if task.labels else map(number, predicted)
+    rows = zip(ids, values, strict=True)
+    return f"id \t {task.prediction_column} \n" + "".join(f"{id_} , {value} \n" for id_, value in rows)
 
 
 def file_name(config: TrainConfig, task: Task, split: Split) -> str:
@@ -102,7 +104,7 @@ def read_splits(source: Source, tasks: Sequence[Task]) -> Tables:
         if source.has(task, "test"):
             tables[task, "test"] = read_split(source, task, "test", labelled=False)
         else:
-            names = " or ".join(task.files["test"])
+            names = " or ".join(task.files.get("test", ("test file",)))
             print(
                 f"warning: {source} has no {names}: no predictions for the test table of {task.name}", file=sys.stderr
             )

@@ -137,5 +137,5 @@ def has_weights(model: ModelConfig, task: Task) -> bool:
 def meaning(task: Task) -> str:
     """What a task's output says."""
     if task.kind == "classification":
-        return f"logits of the classes 0 to {task.max_label}"
+        return f"logits of the classes {', '.join(map(str, task.labels)) or f'0 to {task.max_label}'}"
     return 'logit of "is a paraphrase"' if task.kind == "paraphrase" else f"similarity, 0 to {task.max_label}"

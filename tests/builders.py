@@ -119,7 +119,7 @@ def begin(config: TrainConfig) -> Params:
     """A run with a checkpoint of random weights, which come back; no train step is compiled."""
     config = resolve(config)
     inputs = read_inputs(config)
-    with start_run(config, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes) as folder:
+    with start_run(config, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes, inputs.own) as folder:
         params = init_params(model_config(config, inputs.bert), list(inputs.tables), config.seed)
         state = TrainState(step=jnp.asarray(1), params=params, opt_state={"bert": np.zeros(1)})
         checkpoints = Checkpoints(folder.checkpoints, folder.fingerprint)

@@ -20,7 +20,7 @@ from tests.builders import lively_params, random_examples, tiny_model
 from tests.test_masked_lm import ALL, VOCABULARY, texts_of
 from tests.test_step import assert_trees_close
 from train.config import TrainConfig, resolve
-from train.parallel import Parallel
+from train.parallel import Method, Parallel
 from train.step import init_state, make_train_step, trained_parts
 from train.supervisor import explain
 
@@ -52,7 +52,8 @@ def trained(task: Task, parallel: Parallel, accumulate: int = 1, steps: int = 3)
 def test_any_way_to_cut_a_batch_is_the_same_update(task):
     """Uneven lengths, a ragged last batch, dropout on: devices, methods and parts of a batch change rounding alone."""
     losses, params = trained(task, Parallel(1))
-    for devices, method, accumulate in ((1, "shard_map", 1), (4, "shard_map", 1), (1, "jit", 4), (2, "pmap", 2)):
+    ways: list[tuple[int, Method, int]] = [(1, "shard_map", 1), (4, "shard_map", 1), (1, "jit", 4), (2, "pmap", 2)]
+    for devices, method, accumulate in ways:
         other_losses, other = trained(task, Parallel(devices, method), accumulate)
         np.testing.assert_allclose(other_losses, losses, atol=1e-5, rtol=0, err_msg=f"{devices} {method} {accumulate}")
         assert_trees_close(params, other, atol=1e-5)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from bert_jax.config import Dtype, PairEncoding, Pooling, SimilarityHead
 from bert_jax.errors import InputError
-from bert_jax.tasks import find_tasks
+from bert_jax.tasks import find_tasks, plain_names
 
 Mode = Literal["finetune", "pretrain", "mlm"]
 RecipeName = Literal["baseline", "in_turn", "mtdnn", "in_turn_mlm", "in_turn_mlm_cosine", "sst_single", "cfimdb_single"]
@@ -26,7 +26,8 @@ class TrainConfig:
     scheduler: Literal["in_turn", "mtdnn", "baseline"] = "mtdnn"
     """Which task next: one after the other, one batch of each in turn, or the first task alone."""
     tasks: str = "sst,quora,sts"
-    """Tasks, separated by commas: sst, cfimdb, quora, sts; with --data=tfds also sst2, qqp, stsb, mrpc, cola, imdb."""
+    """Tasks, separated by commas: sst, cfimdb, quora, sts; with --data=tfds also sst2, qqp, stsb, mrpc, cola, imdb;
+    and files of your own, such as my_task.toml."""
     data_dir: Path | None = None
     """Folder with the course's tables. Default: the embedded sample."""
     data: Literal["tfds"] | None = None
@@ -274,6 +275,8 @@ def run_name(config: TrainConfig, start: TrainConfig | None = None) -> str:
     'mtdnn-data_dir=cs224n-lr=2e-05'
     >>> run_name(TrainConfig(init="runs/mlm-seed=1/model"))
     'mtdnn-init=mlm-seed=1'
+    >>> run_name(TrainConfig(tasks="sst,examples/topic.toml"))
+    'mtdnn-tasks=sst+topic'
     """
     start = start or TrainConfig()
     first = "recipe" if config.recipe else "mode" if config.mode == "mlm" else "scheduler"
@@ -281,7 +284,7 @@ def run_name(config: TrainConfig, start: TrainConfig | None = None) -> str:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name not in {first, *MAY_CHANGE} and value != getattr(start, field.name):
-            text = value.resolve().name if isinstance(value, Path) else _last_name(str(value))
+            text = value.resolve().name if isinstance(value, Path) else _last_name(plain_names(str(value)))
             parts.append(f"{field.name}={text.replace(',', '+')}")
     return "-".join(parts)
 

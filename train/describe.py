@@ -12,6 +12,7 @@ from rich.console import Console
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Folder
 from bert_jax.masking import MASKED
+from bert_jax.tasks import split_names
 from eval.report import new_table, print_scores
 from train.config import ONLY_OF_TFDS, RANDOM, TrainConfig
 from train.environment import pages_in_words
@@ -30,10 +31,12 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
     console = Console()
     source = find_source(config)
     folder = "the embedded sample" if source == Folder(SAMPLE) else str(source)
+    places = [folder] if len(split_names(config.tasks)) > len(inputs.own) else []
+    places += [f"{task.name} in {task.folder}" for task in inputs.own]
     masked_lm = config.mode == "mlm"
     skipped = "left out" if masked_lm else "no label"
     headings = ("train", "dev", skipped, "cut", "updates", "rows x tokens", "filled", "if padded")
-    table = new_table(f"data: {folder}", "task", *headings)
+    table = new_table(f"data: {', '.join(places)}", "task", *headings)
     for task, tables in inputs.tables.items():
         batches = plan.batches.get(task.name)
         table.add_row(

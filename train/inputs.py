@@ -32,6 +32,7 @@ class Inputs:
 
     weights: parts of the parameters, or None for a random start.
     source: where the model comes from, for people.
+    own: the tasks of one's own among those that the settings name.
     """
 
     config: TrainConfig
@@ -40,6 +41,7 @@ class Inputs:
     tokenizer: Tokenizer
     weights: dict | None
     source: str
+    own: tuple[Task, ...] = ()
 
     @property
     def max_length(self) -> int:
@@ -55,9 +57,10 @@ class Inputs:
 
     @property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each table, by file name, of the vocabulary and of the weights."""
+        """SHA-256 of each table, by file name, of definitions of tasks, of the vocabulary and of the weights."""
         tables = [table for splits in self.tables.values() for table in splits.values()]
         found = {name: sha256 for table in tables for name, sha256 in table.hashes.items()}
+        found |= {f"{task.name}.toml": task.digest for task in self.own}
         vocabulary = repr((self.tokenizer.lowercase, self.tokenizer.vocab))
         found["vocab.txt"] = hashlib.sha256(vocabulary.encode()).hexdigest()
         return found | ({"weights": _hash_tree(self.weights)} if self.weights else {})
@@ -81,6 +84,7 @@ def read_inputs(config: TrainConfig) -> Inputs:
     if config.mode == "pretrain" and config.similarity_head == "cosine" and any(t.kind == "similarity" for t in tasks):
         raise InputError("--mode=pretrain trains heads alone, and the head of --similarity_head=cosine has no weights")
     tables = read_tables(config)
+    own = tuple(task for task in find_tasks(config.tasks) if task.folder)
     if config.init:
         folder = find_weights(config.init)
         bert, weights = load_weights(folder)
@@ -89,25 +93,25 @@ def read_inputs(config: TrainConfig) -> Inputs:
         if config.mode != "mlm":  # which hands on what it does not train
             weights = {part: tree for part, tree in weights.items() if part in {"bert", "pooler", *names}}
             _check_heads(config, folder, bert, tasks, weights)
-        return Inputs(config, tables, bert, tokenizer, weights, source)
+        return Inputs(config, tables, bert, tokenizer, weights, source, own)
     if config.model not in SIZES:
         raise InputError(f"--model={config.model} is no size; there are {', '.join(SIZES)}")
     tokenizer = read_tokenizer(config.vocab or SAMPLE)
     bert = dataclasses.replace(SIZES[config.model], vocab_size=len(tokenizer.vocab))
-    return Inputs(config, tables, bert, tokenizer, None, f"random {config.model}")
+    return Inputs(config, tables, bert, tokenizer, None, f"random {config.model}", own)
 
 
 def find_source(config: TrainConfig, data_dir: Path | None = None) -> Source:
     """Where a run's tables are.
 
     Args:
-      data_dir: a folder that has been named in its place.
+      data_dir: a folder that has been named in its place, and in place of those of tasks of one's own.
     """
     if data_dir is None and config.data == "tfds":
         folder = config.tfds_dir or default_folder()
         manual_dir = config.manual_dir or folder / "downloads" / "manual"
         return Datasets(folder, manual_dir, {"train": config.train_split, "dev": config.dev_split})
-    return Folder(data_dir or config.data_dir or SAMPLE)
+    return Folder(data_dir, replaces=True) if data_dir else Folder(config.data_dir or SAMPLE)
 
 
 def read_tables(config: TrainConfig) -> dict[Task, dict[Split, Table | Corpus]]:
@@ -135,13 +139,17 @@ def _parts_in_words(config: TrainConfig, tasks: Sequence[Task], weights: dict) -
 
 
 def _check_heads(config: TrainConfig, folder: Path, bert: BertConfig, tasks: Sequence[Task], weights: dict) -> None:
-    """Raises InputError if a head that came with the weights reads pairs in another way than the settings say."""
+    """Raises InputError if a head that came with the weights has other labels, or reads pairs in another way."""
     for task in tasks:
         has_head = not (task.kind == "similarity" and config.similarity_head == "cosine")
         if task.name in weights and not has_head:
             del weights[task.name]
         elif task.name in weights:
-            texts = weights[task.name]["dense"]["kernel"].shape[0] // bert.hidden_size
+            inputs, outputs = weights[task.name]["dense"]["kernel"].shape
+            if outputs != task.num_outputs:
+                wanted = f"{outputs} outputs, but the task has {task.num_outputs}; give the task another name"
+                raise InputError(f"{folder} has a head of {task.name} with {wanted}")
+            texts = inputs // bert.hidden_size
             if texts != (2 if task.is_pair and config.pair_encoding == "separate" else 1):
                 other = "separate" if texts == 2 else "joint"
                 raise InputError(f"{folder} has a head of {task.name} that needs --pair_encoding={other}")

@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bert_jax.tasks import find_tasks
+from bert_jax.errors import InputError, perhaps
+from bert_jax.tasks import find_tasks, split_names
 from train.config import (
     MLM_RATES,
     NOT_OF_MLM,
@@ -60,9 +61,17 @@ def start_config(recipe: RecipeName | None) -> TrainConfig:
 
 
 def with_recipe(flags: list[str]) -> tuple[list[str], TrainConfig]:
-    """The same flags, and the settings that they change: those of the recipe that they name."""
-    names = re.findall(r"(?:^|\n)--recipe[=\n](\w+)", "\n".join(flags))
-    return flags, start_config(names[-1] if names and names[-1] in RECIPES else None)
+    """The same flags, and the settings that they change: those of the recipe that they name.
+
+    Raises:
+      InputError: there is no such recipe.
+    """
+    named = re.findall(r"(?:^|\n)--recipe[=\n](\w+)", "\n".join(flags))[-1:]
+    recipe: RecipeName | None = next((recipe for recipe in RECIPES if named.count(recipe)), None)
+    if named and not recipe and named != ["None"]:
+        guess = perhaps(named[0], RECIPES)
+        raise InputError(f"--recipe={named[0]} is no recipe{guess}; there are {', '.join(RECIPES)}")
+    return flags, start_config(recipe)
 
 
 def stage_modes(config: TrainConfig) -> tuple[Mode, ...]:
@@ -123,7 +132,7 @@ def resolve_stages(config: TrainConfig) -> list[TrainConfig]:
             "epochs": config.mlm_epochs,
         },
         "pretrain": {
-            "tasks": ",".join(with_heads),
+            "tasks": ",".join(with_heads.values()),
             "subset": ",".join(f"{n}={s:g}" for n, s in subset_shares(config).items() if n in with_heads) or None,
             "head_dropout": head_dropout,
             "lr": config.pretrain_lr,
@@ -142,7 +151,14 @@ def resolve_stages(config: TrainConfig) -> list[TrainConfig]:
     return stages
 
 
-def _tasks_with_heads(config: TrainConfig) -> list[str]:
-    """Tasks whose heads have weights to train while the encoder is frozen; a cosine has none."""
-    tasks = find_tasks(config.tasks)
-    return [task.name for task in tasks if not (task.kind == "similarity" and config.similarity_head == "cosine")]
+def _tasks_with_heads(config: TrainConfig) -> dict[str, str]:
+    """Tasks whose heads have weights to train while the encoder is frozen, by name, as they were named.
+
+    A cosine has none.
+    """
+    tasks = dict(zip(split_names(config.tasks), find_tasks(config.tasks), strict=True))
+    return {
+        task.name: named
+        for named, task in tasks.items()
+        if not (task.kind == "similarity" and config.similarity_head == "cosine")
+    }

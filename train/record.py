@@ -2,11 +2,14 @@
 
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_jax.definition import NAME
 from bert_jax.errors import InputError
 from bert_jax.files import quote
+from bert_jax.tasks import TASKS, Task, split_names
 from train.config import TrainConfig, check_ranges
 
 LONGEST_TEXT = 4096  # characters, as many as a path may have
@@ -32,6 +35,28 @@ def read_settings(values: dict[str, Any]) -> TrainConfig:
             raise InputError(f"{name} is missing")
     check_ranges(config)
     return config
+
+
+def with_own_tasks(settings: dict[str, Any], files: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Recorded settings, in which the tasks that only the run knows are the files that define them.
+
+    Args:
+      files: SHA-256 by name, those of definitions among them.
+      folder: of the run, where the definitions are.
+    """
+    names = settings.get("tasks")
+    if not isinstance(names, str):
+        return settings
+    own = {name for name in split_names(names) if NAME.fullmatch(name) and f"{name}.toml" in files} - TASKS.keys()
+    parts = [str(folder / f"{name}.toml") if name in own else name for name in split_names(names)]
+    return {**settings, "tasks": ",".join(parts)} if own else settings
+
+
+def check_own_tasks(tasks: Sequence[Task], files: Mapping[str, Any]) -> None:
+    """Raises InputError if a task of one's own is defined in another way than when the run was begun."""
+    for task in tasks:
+        if task.folder and files.get(f"{task.name}.toml") != task.digest:
+            raise InputError(f"tasks/{task.name}.toml is not as it was when the run was begun; undo what has changed")
 
 
 def _fits(value: Any, hint: Any) -> bool:

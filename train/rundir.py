@@ -1,7 +1,8 @@
 """The folder of a run: what it was asked for, its vocabulary, its log and its checkpoints.
 
-config.json  tokenizer/  metrics.jsonl  checkpoints/  lock; of masked LM and of heads alone also model/. The folder of a
-recipe holds those of its stages. `eval.submission` adds predictions/ and predictions.zip to either.
+config.json  tokenizer/  metrics.jsonl  checkpoints/  lock; of masked LM and of heads alone also model/. Tasks of one's
+own are in tasks/NAME.toml, so that later commands know them whatever has become of the file that defined them. The
+folder of a recipe holds those of its stages. `eval.submission` adds predictions/ and predictions.zip to either.
 """
 
 import contextlib
@@ -13,20 +14,20 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bert_jax.config import BertConfig, ModelConfig
 from bert_jax.errors import InputError, StorageError, UserError, WeightsError
 from bert_jax.files import quote, read_json
-from bert_jax.tasks import find_tasks
+from bert_jax.tasks import Task, find_tasks, plain_names, split_names
 from bert_jax.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.weights import save_model
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
 from train.lock import locked
 from train.manifest import replace_folder, write_atomically
-from train.record import read_settings
+from train.record import check_own_tasks, read_settings, with_own_tasks
 
 OF_A_RECIPE = re.compile(r"[1-9]-[a-z]+|predictions(\.zip(\.unfinished)?)?")  # stages, and files for the course
 RUNS = Path("runs")  # the only folder, beside that of the run itself, that is made if it is not there
@@ -46,6 +47,10 @@ class RunDir:
     @property
     def tokenizer(self) -> Path:
         return self.path / "tokenizer"
+
+    @property
+    def tasks(self) -> Path:
+        return self.path / "tasks"
 
     @property
     def metrics(self) -> Path:
@@ -80,13 +85,15 @@ def start_run(
     tokenizer: Tokenizer,
     files: dict[str, str],
     checkpoint_bytes: int,
+    own: Sequence[Task] = (),
     writes: bool = True,
 ) -> Iterator[RunDir]:
     """Makes the folder of a run, or goes on in it if it is the same run, and holds it against other processes.
 
     Args:
-      files: SHA-256 of each table, of the vocabulary and of the weights, by name.
+      files: SHA-256 of each table, of definitions of tasks, of the vocabulary and of the weights, by name.
       checkpoint_bytes: size of one checkpoint.
+      own: the tasks of one's own that the settings name.
       writes: of several processes the first one; the others leave the folder to it.
 
     Raises:
@@ -96,9 +103,13 @@ def start_run(
       InUseError: another process works in it.
     """
     assert config.run_dir is not None
+    files_named = [name for name in split_names(config.tasks) if name.endswith(".toml")]
+    assert len(own) == len(files_named), "later commands know these tasks by what is written here"
     record = make_record(config, bert, files)
     run = RunDir(config.run_dir, _fingerprint(record))
     model_config(config, bert)
+    if own and "," in str(run.path):  # which later commands could not find its tasks in
+        raise InputError(f"{run.path} has a comma in it; with a task of your own, --run_dir has none")
     if not writes:
         yield run
         return
@@ -111,6 +122,9 @@ def start_run(
         try:
             run.tokenizer.mkdir(exist_ok=True)
             tokenizer.save(run.tokenizer)
+            for task in own:
+                run.tasks.mkdir(exist_ok=True)
+                write_atomically(run.tasks / f"{task.name}.toml", task.definition())
             write_atomically(run.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise StorageError(f"{run.path} cannot be written: {error.strerror}") from None
@@ -209,8 +223,9 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
     if unknown:
         raise WeightsError(f"{run.config}: there is no setting bert.{_said(min(unknown))}")
     try:
-        config, bert = read_settings(record["config"]), BertConfig(**record["bert"])
-        find_tasks(config.tasks)
+        settings = with_own_tasks(record["config"], record["files"], run.tasks)
+        config, bert = read_settings(settings), BertConfig(**record["bert"])
+        check_own_tasks(find_tasks(config.tasks), record["files"])
         model = model_config(config, bert)
     except UserError as error:
         raise WeightsError(f"{run.config}: {error}") from None
@@ -260,7 +275,8 @@ def _plain(config: Any) -> dict[str, Any]:
 
 def make_record(config: TrainConfig, bert: BertConfig, files: dict[str, str]) -> dict[str, dict[str, Any]]:
     """What config.json holds of a run: settings, dimensions, SHA-256 of files, and versions."""
-    return {"config": _plain(config), "bert": _plain(bert), "files": files, "versions": _versions()}
+    named = dataclasses.replace(config, tasks=plain_names(config.tasks))
+    return {"config": _plain(named), "bert": _plain(bert), "files": files, "versions": _versions()}
 
 
 def changes_of_record(before: dict[str, Any], now: dict[str, Any], harmless: set[str]) -> list[str]:

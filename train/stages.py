@@ -61,7 +61,9 @@ def run_stage(
     if in_recipe and writes:
         assert stage.run_dir is not None
         make_recipe_folder(stage.run_dir.parent)
-    with start_run(stage, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes, writes) as folder:
+    with start_run(
+        stage, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes, inputs.own, writes
+    ) as folder:
         if not is_last and is_complete(inputs, folder, programs):
             print(f"complete: {folder.path}")
             return programs, True

@@ -87,14 +87,14 @@ def explain(number: int, said: str, coordinator: str, timeout: int) -> UserError
         name = signal.Signals(number).name
         return LostError(f"this process was ended by {name}, as it is when memory runs out; the same command goes on")
     on = "the same command, for each process, goes on from the last checkpoint"
-    if "RegisterTask" in said or "register" in said.lower():
+    if "CoordinationService/RegisterTask" in said:
         return InputError(
             f"the processes of --coordinator={coordinator} did not find together within {timeout} s "
             "(--process_timeout): is each of them started, and does each have another --process_id?"
         )
     listed = re.findall(r"stopped sending heartbeats\):\n((?:\d+\n)+)", said)
     tasks = sorted({int(task) for task in [*re.findall(r"/task:(\d+)", said), *" ".join(listed).split()]})
-    if "Failed to send RPC" in said or ("coordination service" in said and not tasks):
+    if not tasks and ("Failed to send RPC" in said or "CoordinationService/Heartbeat" in said):
         return LostError(f"process 0, at {coordinator}, is lost or stuck; {on}")
     if tasks:
         which = f"process {tasks[0]} is" if len(tasks) == 1 else f"processes {', '.join(map(str, tasks))} are"

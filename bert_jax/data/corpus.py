@@ -72,4 +72,4 @@ def _texts(tables: Sequence[Table]) -> Iterator[tuple[str, str]]:
     for table in tables:
         for example in table.examples:
             for number, text in enumerate(example.texts, start=1):
-                yield f"{table.path.name}:{example.id}:{number}", text
+                yield f"{table.name or table.path.name}:{example.id}:{number}", text

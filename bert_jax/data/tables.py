@@ -34,17 +34,19 @@ class Table:
     """The rows of one file that can be used, and the number of those skipped for want of a label.
 
     sha256: of all that was read, whatever part of it `examples` is now.
+    name: what it goes by in a run; the file's name, or TASK/SPLIT of a task of one's own.
     """
 
     path: Path
     examples: list[Example]
     skipped: int
     sha256: str = ""
+    name: str = ""
 
     @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the one file that was read, by its name."""
-        return {self.path.name: self.sha256}
+        return {self.name or self.path.name: self.sha256}
 
     @property
     def left_out(self) -> str:
@@ -54,20 +56,30 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """A place to read splits of tasks from: a folder of files."""
+    """A place to read splits of tasks from: a folder of files. Those of a task of one's own are in the task's folder.
+
+    replaces: whether this one stands in place of that, as far as it has the files.
+    """
 
     path: Path
+    replaces: bool = False
 
     def __str__(self) -> str:
         return str(self.path)
 
     def has(self, task: Task, split: Split) -> bool:
         """Whether there is a split of a task."""
-        return has_file(self.path, task, split)
+        return has_file(self._place(task, split), task, split)
 
     def read(self, task: Task, split: Split, labelled: bool) -> Table:
         """A split of a task; raises what `find_file` and `read_table` raise."""
-        return read_table(find_file(self.path, task, split), task, labelled)
+        table = read_table(find_file(self._place(task, split), task, split), task, labelled)
+        return dataclasses.replace(table, name=f"{task.name}/{split}") if task.folder else table
+
+    def _place(self, task: Task, split: Split) -> Path:
+        if task.folder is None or (self.replaces and has_file(self.path, task, split)):
+            return self.path
+        return task.folder
 
 
 def find_file(data_dir: Path, task: Task, split: Split) -> Path:
@@ -102,7 +114,7 @@ def read_table(path: Path, task: Task, labelled: bool) -> Table:
     """
     data = read_bytes(path)
     lines = _lines(path, data)
-    older = not task.is_pair and lines and OLDER_FORMAT.match(lines[0])
+    older = not task.is_pair and task.folder is None and lines and OLDER_FORMAT.match(lines[0])
     rows = _older_rows(path, lines) if older else _rows(path, lines, task, labelled)
     examples: list[Example] = []
     seen: dict[str, int] = {}
@@ -169,16 +181,18 @@ Row = tuple[int, str, tuple[str, ...], str]  # line, id, texts, label as written
 
 def _rows(path: Path, lines: list[str], task: Task, labelled: bool) -> Iterator[Row]:
     """Rows of a table with a header; the columns before the id are the index of whoever wrote it."""
-    reader = csv.reader(lines, delimiter="\t", strict=True)
+    reader = csv.reader(lines, delimiter=task.delimiter, strict=True)
     try:
         header = next(reader, [])
     except csv.Error as error:
         raise InputError(f"{path}:1: {error}") from None
-    wanted = ["id", *task.text_columns, *([task.label_column] if labelled else [])]
+    columns = [*task.text_columns, *([task.label_column] if labelled else [])]
+    wanted = [*([task.id_column] if task.id_column else []), *columns]
+    said = "tabs" if task.delimiter == "\t" else repr(task.delimiter)
     for name in wanted:
         if name not in header:
             found = ", ".join(quote(column) for column in header[:10]) or "nothing"
-            raise InputError(f"{path}:1: there is no column {name!r}; found {found}, separated by tabs")
+            raise InputError(f"{path}:1: there is no column {name!r}; found {found}, separated by {said}")
         if header.count(name) > 1:
             raise InputError(f"{path}:1: there are {header.count(name)} columns {name!r}")
     places = [header.index(name) for name in wanted]
@@ -189,7 +203,8 @@ def _rows(path: Path, lines: list[str], task: Task, labelled: bool) -> Iterator[
                 raise InputError(f"{path}:{line}: {len(row)} columns, but the header has {len(header)}")
             if reader.line_num != line:
                 raise InputError(f"{path}:{line}: a quoted text runs on to line {reader.line_num}")
-            identity, *values = (row[place] for place in places)
+            values = [row[place] for place in places]
+            identity = values.pop(0) if task.id_column else f"line-{line}"
             texts = tuple(values[: len(task.text_columns)])
             yield line, identity, texts, values[-1] if labelled else ""
             line = reader.line_num + 1
@@ -207,6 +222,8 @@ def _older_rows(path: Path, lines: list[str]) -> Iterator[Row]:
 
 
 def _label(path: Path, line: int, task: Task, raw: str) -> float:
+    if task.labels:
+        return _place_of_label(path, line, task, raw.strip())
     if not NUMBER.fullmatch(raw.strip()):
         raise InputError(f"{path}:{line}: {task.label_column} is {quote(raw)}, not a number")
     label = float(raw)
@@ -215,3 +232,13 @@ def _label(path: Path, line: int, task: Task, raw: str) -> float:
     if task.kind != "similarity" and label != int(label):
         raise InputError(f"{path}:{line}: {task.label_column} is {raw.strip()}, not a whole number")
     return label
+
+
+def _place_of_label(path: Path, line: int, task: Task, raw: str) -> float:
+    """Which of its task's own labels a label is. A whole number may be written as 1 or as 1.0."""
+    is_whole = NUMBER.fullmatch(raw) and float(raw).is_integer() and not isinstance(task.labels[0], str)
+    label = int(float(raw)) if is_whole else raw
+    if label not in task.labels:
+        wanted = ", ".join(quote(each) for each in task.labels[:10]) + (" ..." if len(task.labels) > 10 else "")
+        raise InputError(f"{path}:{line}: {task.label_column} is {quote(raw)}, none of {wanted}")
+    return float(task.labels.index(label))

@@ -1,0 +1,200 @@
+"""A task of one's own as a TOML file <-> the fields of a Task. All keys that there are:
+
+    kind = "classification"            # or "paraphrase", "similarity"
+    texts = ["sentence"]               # column of the text; two columns for a pair
+    label = "topic"                    # column of the label
+    labels = ["cooking", "travel"]     # of a classification, as they stand in the table: words or whole numbers
+    max_label = 5                      # of a similarity, whose labels lie between 0 and this. Default: 5
+    metric = "macro_f1"                # Default: accuracy; of a similarity pearson
+    id = "id"                          # column of the row's id. Default: none; rows go by their line
+    delimiter = ","                    # Default: "\t"
+    folder = "/data"                   # where the files are. Default: where this file is
+    files = { train = "train.csv", dev = "dev.csv", test = "test.csv" }   # test may be missing
+
+A paraphrase may have two labels, first the one that means "no"; its default is 0 and 1.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bert_jax.errors import InputError, perhaps
+from bert_jax.files import quote, read_file
+
+LONGEST = 100_000  # bytes
+NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+# The scores that can stand for a task's quality; the first does unless it is said.
+METRICS = {
+    "classification": ("accuracy", "macro_f1"),
+    "paraphrase": ("accuracy", "macro_f1"),
+    "similarity": ("pearson", "spearman"),
+    "mlm": ("accuracy",),
+}
+KINDS = ("classification", "paraphrase", "similarity")
+KEYS = ("kind", "texts", "label", "labels", "max_label", "metric", "id", "delimiter", "folder", "files")
+SPLITS = ("train", "dev", "test")
+DELIMITERS = ("\t", ",", ";", "|")
+
+
+class Wrong(Exception):
+    """A key, what is wrong with it, and what is wanted."""
+
+
+def read_definition(path: Path) -> dict[str, Any]:
+    """The fields of a Task but for its names.
+
+    Raises:
+      InputError: `path: key: what was wrong, what is wanted`, for the first thing that is wrong.
+    """
+    try:
+        values = tomllib.loads(read_file(path, LONGEST).decode("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is no TOML: {error}") from None
+    try:
+        return _fields(values, path.absolute().parent)
+    except Wrong as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def render_definition(fields: Mapping[str, Any]) -> str:
+    """The TOML of a Task's fields; those of files may be missing.
+
+    >>> print(render_definition({"kind": "similarity", "text_columns": ("a", "b"), "label_column": "same", "labels": (),
+    ...                          "max_label": 1, "metric": "pearson", "id_column": None, "delimiter": ","}))
+    kind = "similarity"
+    texts = ["a", "b"]
+    label = "same"
+    max_label = 1
+    metric = "pearson"
+    delimiter = ","
+    <BLANKLINE>
+    """
+    files = {split: names[0] for split, names in fields["files"].items()} if "files" in fields else None
+    shown = {
+        "kind": fields["kind"],
+        "texts": list(fields["text_columns"]),
+        "label": fields["label_column"],
+        "labels": list(fields["labels"]) or None,
+        "max_label": fields["max_label"] if fields["kind"] == "similarity" else None,
+        "metric": fields["metric"],
+        "id": fields["id_column"],
+        "delimiter": fields["delimiter"],
+        "folder": str(fields["folder"]) if "folder" in fields else None,
+        **{f"files.{split}": name for split, name in (files or {}).items()},
+    }
+    # A string of JSON is one of TOML where no character has to be written as two of UTF-16.
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in shown.items() if value is not None]
+    return "".join(lines).replace("\x7f", r"\u007f")
+
+
+def _fields(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    _check_keys(values, KEYS, "")
+    kind = _one_of(values, "kind", KINDS)
+    texts, label = _columns(values, kind), _text(values, "label")
+    labels = _labels(values, kind)
+    if label in texts:
+        raise Wrong(f"label: {quote(label)} is the column of a text, wanted is another")
+    metric = _one_of(values, "metric", METRICS[kind]) if "metric" in values else METRICS[kind][0]
+    return {
+        "kind": kind,
+        "files": _files(values),
+        "text_columns": texts,
+        "label_column": label,
+        "labels": labels,
+        "max_label": _max_label(values, kind, labels),
+        "metric": metric,
+        "id_column": _text(values, "id") if "id" in values else None,
+        "delimiter": _one_of(values, "delimiter", DELIMITERS) if "delimiter" in values else "\t",
+        "folder": folder / Path(_text(values, "folder")).expanduser() if "folder" in values else folder,
+    }
+
+
+def _columns(values: dict[str, Any], kind: str) -> tuple[str, ...]:
+    texts = values.get("texts")
+    counts = (1, 2) if kind == "classification" else (2,)
+    wanted = f"wanted is a list of {' or '.join(map(str, counts))} columns"
+    if not isinstance(texts, list) or len(texts) not in counts or not all(_is_text(text) for text in texts):
+        raise Wrong(f"texts: {_got(texts)}, {wanted}")
+    if len(set(texts)) < len(texts):
+        raise Wrong(f"texts: both are {quote(texts[0])}, {wanted}")
+    return tuple(texts)
+
+
+def _labels(values: dict[str, Any], kind: str) -> tuple[str | int, ...]:
+    if kind == "similarity":
+        if "labels" in values:
+            raise Wrong("labels: a similarity has none, wanted is max_label, of which they lie between 0 and it")
+        return ()
+    labels = values.get("labels", [0, 1] if kind == "paraphrase" else None)
+    words = isinstance(labels, list) and all(_is_text(label) for label in labels)
+    numbers = isinstance(labels, list) and all(type(label) is int for label in labels)
+    count = "two, first the one that means no" if kind == "paraphrase" else "two or more"
+    wanted = f"wanted is a list of {count}, all words or all whole numbers"
+    if not (words or numbers) or len(labels) < 2 or (kind == "paraphrase" and len(labels) > 2):
+        raise Wrong(f"labels: {_got(labels)}, {wanted}")
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise Wrong(f"labels: {quote(twice)} stands twice, {wanted}")
+    return tuple(labels)
+
+
+def _max_label(values: dict[str, Any], kind: str, labels: tuple[str | int, ...]) -> int:
+    if kind != "similarity":
+        if "max_label" in values:
+            raise Wrong(f"max_label: a {kind} has none, wanted is labels, a list of them")
+        return len(labels) - 1
+    highest = values.get("max_label", 5)
+    if type(highest) is not int or not 1 <= highest <= 100:
+        raise Wrong(f"max_label: {_got(highest)}, wanted is a whole number from 1 to 100")
+    return highest
+
+
+def _files(values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    files = values.get("files")
+    if not isinstance(files, dict):
+        raise Wrong(f'files: {_got(files)}, wanted is {{ train = "NAME", dev = "NAME" }}, and test if there is one')
+    _check_keys(files, SPLITS, "files.")
+    names = {split: (_text(files, split, "files."),) for split in SPLITS if split in files or split != "test"}
+    for split, before in (("dev", "train"), ("test", "train"), ("test", "dev")):
+        if split in names and names[split] == names[before]:
+            raise Wrong(f"files.{split}: is {quote(files[split])} as files.{before} is, wanted is another")
+    return names
+
+
+def _check_keys(values: dict[str, Any], known: tuple[str, ...], above: str) -> None:
+    for key in values:
+        if key not in known:
+            name = key if NAME.fullmatch(key) else quote(key)
+            raise Wrong(f"{above}{name}: there is no such key{perhaps(key, known)}, wanted are {', '.join(known)}")
+
+
+def _text(values: dict[str, Any], key: str, above: str = "") -> str:
+    if not _is_text(values.get(key)):
+        raise Wrong(f"{above}{key}: {_got(values.get(key))}, wanted is a text in quotes, on one line")
+    return values[key]
+
+
+def _one_of(values: dict[str, Any], key: str, known: tuple[str, ...]) -> str:
+    value = values.get(key)
+    if not isinstance(value, str) or value not in known:
+        guess = perhaps(value, known) if isinstance(value, str) else ""
+        raise Wrong(f"{key}: {_got(value)}{guess}, wanted is {' or '.join(json.dumps(each) for each in known)}")
+    return value
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value can be a column, a label or a file: something on one line, without blanks around it."""
+    return isinstance(value, str) and value == value.strip() != "" and value.isprintable()
+
+
+def _got(value: Any) -> str:
+    return "is missing" if value is None else f"is {quote(value)}"

@@ -1,0 +1,303 @@
+"""Tasks of one's own: their files, their tables, and how a run knows them again."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from bert_jax.data.sample import SAMPLE
+from bert_jax.data.tables import Example
+from bert_jax.errors import InputError, WeightsError
+from bert_jax.heads import init_params
+from bert_jax.tasks import TASKS, find_tasks, plain_names
+from bert_jax.weights import load_weights, save_model
+from eval.predict import describe_output
+from eval.submission import format_predictions
+from tests.builders import TINY, begin, tiny_model
+from tests.test_commands import assert_one_sentence, command
+from train.config import TrainConfig
+from train.inputs import find_source, read_inputs, read_split
+from train.recipes import resolve_stages, with_recipe
+from train.rundir import open_run
+
+ROOT = Path(__file__).parent.parent
+TOPIC = """\
+kind = "classification"
+texts = ["sentence"]
+label = "topic"
+labels = ["garden", "money", "music"]
+delimiter = ","
+files = { train = "train.csv", dev = "dev.csv" }
+"""
+TABLE = "sentence,topic\nA rose .,garden\nA song .,music\nA bank .,money\n"
+
+
+def write(folder: Path, definition: str = TOPIC, table: str = TABLE, name: str = "topic") -> Path:
+    folder.mkdir(exist_ok=True)
+    for split in ("train", "dev"):
+        (folder / f"{split}.csv").write_text(table, encoding="utf-8")
+    path = folder / f"{name}.toml"
+    path.write_text(definition, encoding="utf-8")
+    return path
+
+
+def examples(path: Path) -> list[Example]:
+    (task,) = find_tasks(str(path))
+    return read_split(find_source(TrainConfig()), task, "train").examples
+
+
+def test_words_are_labels_in_the_order_of_the_file(tmp_path):
+    rows = examples(write(tmp_path))
+    assert [(row.id, row.texts, row.label) for row in rows] == [
+        ("line-2", ("A rose .",), 0.0),
+        ("line-3", ("A song .",), 2.0),
+        ("line-4", ("A bank .",), 1.0),
+    ]
+
+
+def test_whole_numbers_are_labels_too_and_need_not_begin_at_0(tmp_path):
+    definition = TOPIC.replace('["garden", "money", "music"]', "[5, 1, 2]")
+    rows = examples(write(tmp_path, definition, "sentence,topic\na,5\nb,1.0\nc,2\n"))
+    assert [row.label for row in rows] == [0.0, 1.0, 2.0]
+    with pytest.raises(InputError, match=r"train.csv:2: topic is '3', none of 5, 1, 2"):
+        examples(write(tmp_path, definition, "sentence,topic\na,3\n"))
+
+
+def test_a_word_that_is_no_label_is_an_error_with_its_line(tmp_path):
+    path = write(tmp_path, table=TABLE + "A pillow .,sleep\n")
+    with pytest.raises(InputError, match=r"train.csv:5: topic is 'sleep', none of 'garden', 'money', 'music'"):
+        examples(path)
+
+
+def test_pairs_ids_and_tabs(tmp_path):
+    definition = """
+kind = "similarity"
+texts = ["first", "second"]
+label = "alike"
+max_label = 1
+metric = "spearman"
+id = "number"
+files = { train = "train.csv", dev = "dev.csv", test = "none.csv" }
+"""
+    path = write(tmp_path, definition, "number\tsecond\tfirst\talike\nx7\tb\ta\t0.25\n")
+    (row,) = examples(path)
+    assert (row.id, row.texts, row.label) == ("x7", ("a", "b"), 0.25)
+    (task,) = find_tasks(str(path))
+    assert task.metric == "spearman" and task.is_pair and task.num_outputs == 1
+    assert not find_source(TrainConfig()).has(task, "test")
+    with pytest.raises(InputError, match=r"alike is 1\.5, outside 0 to 1"):
+        examples(write(tmp_path, definition, "number\tsecond\tfirst\talike\nx7\tb\ta\t1.5\n"))
+
+
+def test_the_other_separator_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"there is no column 'sentence'; found 'sentence\\ttopic', separated by ','"):
+        examples(write(tmp_path, table=TABLE.replace(",", "\t")))
+
+
+WRONG = {
+    "unknown key": (TOPIC + "lables = []\n", "lables: there is no such key (perhaps you meant labels), wanted"),
+    "unknown split": (TOPIC.replace("dev =", "val ="), "files.val: there is no such key, wanted are train, dev, test"),
+    "no kind": (TOPIC.replace("kind", "id"), 'kind: is missing, wanted is "classification" or'),
+    "kind": (TOPIC.replace("classification", "clasification"), "'clasification' (perhaps you meant classification)"),
+    "three texts": (TOPIC.replace('["sentence"]', '["a", "b", "c"]'), "texts: is ['a', 'b', 'c'], wanted is a list of"),
+    "text no list": (TOPIC.replace('["sentence"]', '"sentence"'), "texts: is 'sentence', wanted is a list of 1 or 2"),
+    "same column twice": (TOPIC.replace('["sentence"]', '["a", "a"]'), "texts: both are 'a'"),
+    "one text of a pair": (TOPIC.replace("classification", "paraphrase"), "texts: is ['sentence'], wanted"),
+    "label is a text": (TOPIC.replace('"topic"', '"sentence"'), "label: 'sentence' is the column of a text"),
+    "no labels": (TOPIC.replace("labels", "id"), "labels: is missing, wanted is a list of two or more"),
+    "one label": (TOPIC.replace('"garden", "money", ', ""), "labels: is ['music'], wanted is a list of two or more"),
+    "mixed labels": (TOPIC.replace('"garden"', "1"), "labels: is [1, 'money', 'music'], wanted"),
+    "bool labels": (TOPIC.replace('"garden", "money", "music"', "true, false"), "labels: is [True, False], wanted"),
+    "doubled label": (TOPIC.replace("money", "music"), "labels: 'music' stands twice"),
+    "max_label": (TOPIC + "max_label = 3\n", "max_label: a classification has none, wanted is labels"),
+    "metric": (TOPIC + 'metric = "pearson"\n', "metric: is 'pearson', wanted is \"accuracy\" or \"macro_f1\""),
+    "delimiter": (TOPIC.replace('","', '"tab"'), "delimiter: is 'tab', wanted is \"\\t\""),
+    "no files": (TOPIC[: TOPIC.index("files")], "files: is missing, wanted is { train = "),
+    "no dev": (TOPIC.replace(', dev = "dev.csv"', ""), "files.dev: is missing, wanted is a text in quotes"),
+    "same file": (TOPIC.replace('"dev.csv"', '"train.csv"'), "files.dev: is 'train.csv' as files.train is"),
+    "empty text": (TOPIC.replace('"topic"', '" "'), "label: is ' ', wanted is a text in quotes"),
+    "text over two lines": (TOPIC.replace('"topic"', r'"a\nb"'), r"label: is 'a\nb', wanted is a text in quotes"),
+    "no TOML": (TOPIC.replace("kind =", "kind"), "is no TOML: Expected"),
+    "too deep": ("x = " + "[" * 40000 + "]" * 40000, "is nested too deeply"),
+    "too large": ("#" * 200_000, "cannot be read: it has 200,000 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_definition_is_one_sentence_with_its_key(tmp_path, name):
+    definition, message = WRONG[name]
+    path = write(tmp_path, definition)
+    with pytest.raises(InputError) as caught:
+        find_tasks(f"sst,{path}")
+    assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sst", "pooler", "Topic", "my task", "9"])
+def test_a_task_has_a_name_of_its_own(tmp_path, name):
+    path = write(tmp_path, name=name)
+    with pytest.raises(InputError, match="another name" if name in ("sst", "pooler") else "small letters"):
+        find_tasks(str(path))
+
+
+def test_two_tasks_of_one_name_are_an_error(tmp_path):
+    with pytest.raises(InputError, match="'topic' more than once"):
+        find_tasks(f"{write(tmp_path / 'a')},{write(tmp_path / 'b')}")
+
+
+@pytest.mark.parametrize(("written", "meant"), [("quara", "quora"), ("stts", "sts"), ("xyz", None)])
+def test_a_slip_in_the_name_of_a_task_or_recipe_is_guessed(written, meant):
+    with pytest.raises(InputError) as caught:
+        find_tasks(f"sst,{written}")
+    assert (f"(perhaps you meant {meant})" in str(caught.value)) == (meant is not None)
+    with pytest.raises(InputError, match=r"no recipe \(perhaps you meant in_turn_mlm\); there are baseline"):
+        with_recipe(["--recipe=in_turn_mml"])
+
+
+def test_a_definition_is_read_back_as_it_was_written(tmp_path):
+    odd = TOPIC.replace('"topic"', '"th\\u00e9 \\"topic\\" \\\\ \U0001f600"') + 'metric = "macro_f1"\nid = "n"\n'
+    (task,) = find_tasks(str(write(tmp_path / "here", odd)))
+    (tmp_path / "there").mkdir()
+    copy = tmp_path / "there" / "topic.toml"
+    copy.write_text(task.definition(), encoding="utf-8")
+    (again,) = find_tasks(str(copy))
+    assert again == task and again.folder == tmp_path / "here" and again.digest == task.digest
+    moved = dataclasses.replace(task, folder=tmp_path, files={"train": ("x.csv",), "dev": ("y.csv",)})
+    assert moved.digest == task.digest  # where the tables are is no part of what a task is
+    assert dataclasses.replace(task, labels=("money", "garden", "music")).digest != task.digest
+    assert dataclasses.replace(task, metric="accuracy").digest != task.digest
+
+
+def test_a_run_knows_its_task_when_the_file_has_gone(tmp_path):
+    path = write(tmp_path / "mine")
+    begin(TrainConfig(tasks=f"sst,{path}", run_dir=tmp_path / "run"))
+    fingerprint = open_run(tmp_path / "run")[0].fingerprint
+    (tmp_path / "mine").rename(tmp_path / "yours")
+    (tmp_path / "yours" / "topic.toml").unlink()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    run, config, *_ = open_run(tmp_path / "moved")
+    assert run.fingerprint == fingerprint
+    assert plain_names(config.tasks) == "sst,topic"
+    sst, topic = find_tasks(config.tasks)
+    assert sst == TASKS["sst"] and topic.labels == ("garden", "money", "music") and topic.name == "topic"
+    with pytest.raises(InputError, match=r"mine is not a folder; wanted is the folder with train\.csv"):
+        read_split(find_source(config), topic, "train")
+    assert len(read_split(find_source(config, tmp_path / "yours"), topic, "train").examples) == 3
+
+
+def test_its_tables_are_beside_it_though_the_data_folder_has_files_of_that_name(tmp_path):
+    (task,) = find_tasks(str(write(tmp_path / "mine")))
+    write(tmp_path / "data", table="sentence,topic\nA drum .,music\n")
+    source = find_source(TrainConfig(data_dir=tmp_path / "data"))
+    assert len(read_split(source, task, "train").examples) == 3
+    named = find_source(TrainConfig(data_dir=tmp_path / "mine"), tmp_path / "data")  # by the flag of an evaluation
+    assert len(read_split(named, task, "train").examples) == 1
+
+
+def test_a_run_goes_on_where_the_file_is_now_and_not_with_another_definition(tmp_path):
+    def again(path: Path) -> str:
+        begin(TrainConfig(tasks=f"sst,{path}", run_dir=tmp_path / "run"))
+        return open_run(tmp_path / "run")[0].fingerprint
+
+    first = again(write(tmp_path / "a"))
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert again(tmp_path / "b" / "topic.toml") == first
+    assert find_tasks(open_run(tmp_path / "run")[1].tasks)[1].folder == tmp_path / "b"
+    before = (tmp_path / "run" / "config.json").read_text()
+    with pytest.raises(WeightsError, match=r"other settings: topic\.toml: "):
+        again(write(tmp_path / "b", TOPIC + 'metric = "macro_f1"\n'))
+    with pytest.raises(WeightsError, match="other settings: topic/dev: "):
+        again(write(tmp_path / "b", table=TABLE + "A tune .,music\n"))
+    with pytest.raises(WeightsError, match="other settings: tasks: sst,topic -> sst,other"):
+        again(write(tmp_path / "b", name="other"))
+    assert (tmp_path / "run" / "config.json").read_text() == before
+    assert [path.name for path in (tmp_path / "run" / "tasks").iterdir()] == ["topic.toml"]
+
+
+def test_a_definition_that_was_changed_in_the_runs_folder_is_an_error(tmp_path):
+    begin(TrainConfig(tasks=str(write(tmp_path / "a")), run_dir=tmp_path / "run"))
+    path = tmp_path / "run" / "tasks" / "topic.toml"
+    text = path.read_text()
+    path.write_text(text.replace(str(tmp_path / "a"), "/elsewhere"))  # its tables may move
+    assert find_tasks(open_run(tmp_path / "run")[1].tasks)[0].folder == Path("/elsewhere")
+    path.write_text(text.replace('"garden", "money"', '"money", "garden"'))
+    with pytest.raises(WeightsError, match=r"tasks/topic\.toml is not as it was when the run was begun"):
+        open_run(tmp_path / "run")
+    path.unlink()
+    with pytest.raises(WeightsError, match=r"topic\.toml: cannot be read"):
+        open_run(tmp_path / "run")
+
+
+def test_a_record_cannot_lead_out_of_the_runs_folder(tmp_path):
+    begin(TrainConfig(tasks=str(write(tmp_path / "a")), run_dir=tmp_path / "run"))
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    record["config"]["tasks"] = "../../a/topic"
+    record["files"]["../../a/topic.toml"] = record["files"]["topic.toml"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    with pytest.raises(WeightsError, match="no task here"):
+        open_run(tmp_path / "run")
+
+
+def test_every_stage_of_a_recipe_has_the_task(tmp_path):
+    path = write(tmp_path)
+    stages = resolve_stages(TrainConfig(recipe="in_turn_mlm", tasks=f"sst,{path}", run_dir=tmp_path / "run"))
+    assert [stage.tasks for stage in stages] == [f"sst,{path}"] * 3
+    assert len(read_inputs(stages[0]).own) == 1
+    assert "topic/train" in read_inputs(stages[0]).hashes  # masked LM reads its texts
+
+
+def test_its_head_goes_to_the_next_stage_and_back_from_an_export(tmp_path):
+    (task,) = find_tasks(str(write(tmp_path)))
+    params = init_params(tiny_model(), [task], seed=0)
+    save_model(tmp_path / "model", TINY, params, task)
+    again = load_weights(tmp_path / "model")[1]
+    np.testing.assert_array_equal(again["topic"]["dense"]["kernel"], params["topic"]["dense"]["kernel"])
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["id2label"]["1"] == "money"
+    shutil.copy(SAMPLE / "vocab.txt", tmp_path / "model")
+
+    path = tmp_path / "model" / "heads.safetensors"
+    heads = safetensors.numpy.load_file(path)
+    safetensors.numpy.save_file(heads | {"heads.topic.bias": np.zeros(4, np.float32)}, path)
+    with pytest.raises(WeightsError, match=r"heads\.topic\.bias is \[4\], not \[3\]"):
+        load_weights(tmp_path / "model")
+    safetensors.numpy.save_file(heads | {"heads.bert.bias": np.zeros(4, np.float32)}, path)
+    with pytest.raises(WeightsError, match=r"unexpected: heads\.bert\.bias"):
+        load_weights(tmp_path / "model")
+
+
+def test_a_head_with_other_labels_is_not_taken(tmp_path):
+    params = begin(TrainConfig(tasks=str(write(tmp_path)), run_dir=tmp_path / "run"))
+    _, _, model, tokenizer = open_run(tmp_path / "run")
+    save_model(tmp_path / "model", model.bert, params)
+    tokenizer.save(tmp_path / "model")
+    assert read_inputs(TrainConfig(init=str(tmp_path / "model"), tasks=str(tmp_path / "topic.toml"))).weights
+    write(tmp_path, TOPIC.replace('"music"', '"music", "sleep"'))
+    with pytest.raises(InputError, match="a head of topic with 3 outputs, but the task has 4"):
+        read_inputs(TrainConfig(init=str(tmp_path / "model"), tasks=str(tmp_path / "topic.toml")))
+
+
+def test_predictions_have_the_tables_own_labels(tmp_path):
+    (task,) = find_tasks(str(write(tmp_path)))
+    logits = np.array([[0.0, 3.0, 0.0], [0.0, 0.0, 9.0]])
+    assert describe_output(task, logits[0])["label"] == "money"
+    assert format_predictions(task, ["a", "b"], logits) == "id \t Predicted_topic \na , money \nb , music \n"
+
+
+def test_a_run_dir_with_a_comma_is_refused_at_once(tmp_path):
+    with pytest.raises(InputError, match="has a comma in it"):
+        begin(TrainConfig(tasks=str(write(tmp_path)), run_dir=tmp_path / "a,b"))
+
+
+def test_a_wrong_definition_is_answered_at_once_and_the_example_is_right(tmp_path):
+    path = write(tmp_path, TOPIC + "lables = 3\n")
+    assert_one_sentence(command("train.main", f"--tasks={path}"), 2, f"{path}: lables: ", "perhaps you meant labels")
+    assert_one_sentence(command("train.main", "--tasks=none.toml"), 2, "none.toml: cannot be read: No such file")
+    (task,) = find_tasks(str(ROOT / "examples" / "topic.toml"))
+    source = find_source(TrainConfig())
+    sizes = [len(read_split(source, task, split, labelled=split != "test").examples) for split in task.files]
+    assert sizes == [160, 48, 32]
+    assert len((ROOT / "examples" / "topic.toml").read_text().splitlines()) <= 10
