@@ -1,5 +1,7 @@
 """What each token attends to: the weights inside the encoder's self-attention, to look at."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -17,5 +19,6 @@ def attention_weights(model: ModelConfig, params: Params, batch: PackedBatch) ->
     """
     encoder = Encoder(model.bert, model.dtype)
     _, kept = encoder.apply({"params": params["bert"]}, batch, None, mutable="intermediates")
-    layers = (kept["intermediates"][f"layer_{index}"]["attention"] for index in range(model.bert.num_hidden_layers))
-    return jnp.stack([layer["weights"][0] for layer in layers])
+    layers: dict[str, Any] = kept["intermediates"]  # type: ignore[assignment]
+    names = (f"layer_{index}" for index in range(model.bert.num_hidden_layers))
+    return jnp.stack([layers[name]["attention"]["weights"][0] for name in names])
