@@ -103,6 +103,8 @@ class TrainConfig:
     """Updates between two checkpoints, in place of minutes."""
     dry_run: bool = False
     """Say what would be trained, and what it would take, and stop there."""
+    tensorboard: bool = False
+    """Write the log for TensorBoard as well, into tensorboard/ in the run's folder."""
     profile: bool = False
     """Measure examples and tokens a second and the share of the machine's speed that they take, and trace some
     updates."""
@@ -130,7 +132,8 @@ NOT_OF_MLM = ("scheduler", "pair_encoding", "similarity_head", "pooling", "head_
 
 # A run may go on with another value of these. All others make it another run.
 MAY_CHANGE = {
-    "run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every", "dry_run", "profile",
+    "run_dir", "max_steps", "epochs", "devices", "log_every", "save_minutes", "save_every", "dry_run", "tensorboard",
+    "profile",
 }  # fmt: skip
 # These may change where the files that they name hold the same: a run knows them by their SHA-256.
 SAME_CONTENT = {"data_dir", "tfds_dir", "manual_dir", "init", "vocab"}

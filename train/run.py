@@ -1,9 +1,12 @@
 """A run from checked inputs: its batches, its state, its steps, and the loop over them."""
 
 import dataclasses
+import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import jax
@@ -21,9 +24,11 @@ from eval.evaluate import evaluate, split_batches
 from train import log
 from train.checkpoint import Checkpoints
 from train.describe import print_outcome, print_plan
+from train.events import EventLog
 from train.inputs import Inputs
 from train.interrupt import Interrupt
 from train.loop import Counters, Evaluate, Intervals, fit
+from train.manifest import write_atomically
 from train.optim import make_optimizer
 from train.profiling import Profile
 from train.programs import Programs
@@ -131,12 +136,13 @@ def train(
     params = jax.tree.map(jax.numpy.asarray, params)
     state = init_state(params, tx, {part for parts in trained.values() for part in parts})
 
-    checkpoints = Checkpoints(run.checkpoints, run.fingerprint)
+    checkpoints, profile, events = Checkpoints(run.checkpoints, run.fingerprint), None, None
     try:
         restored = checkpoints.restore_latest(like=state)
         state, counters, evaluated = restored or (state, {}, False)
         log.keep_until(run.metrics, int(state.step), evaluated)
         total = min(config.max_steps or len(plan.schedule), len(plan.schedule))
+        events = EventLog(run.path / "tensorboard", log.entries(run.metrics)) if config.tensorboard else None
         print_plan(inputs, plan, str(parallel), state, total)
 
         steps = {
@@ -155,13 +161,15 @@ def train(
             evaluated=evaluated,
             evaluate=dev_evaluation(model, programs, plan, interrupt.check),
             checkpoints=checkpoints,
-            log=lambda entry: log.append(run.metrics, entry),
+            log=lambda entry: write_entry(run, entry, events),
             interrupt=interrupt,
             observe=profile.after_update if profile else lambda *_: None,
         )
     finally:
         if profile:
             profile.close()
+        if events:
+            events.close()
         checkpoints.close()
     if config.mode != "finetune":
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
@@ -170,4 +178,27 @@ def train(
     if profile:
         print("\n" + profile.report(inputs.bert, config.dtype, "bert" not in frozen_parts(inputs)))
     print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, compiled, is_last)
+    if int(state.step) > done or not run.curves.exists():
+        draw_curves(run, inputs)
     return state
+
+
+def write_entry(run: RunDir, entry: dict[str, Any], events: EventLog | None) -> None:
+    """Adds a line to the log, and to TensorBoard's if there is one."""
+    log.append(run.metrics, entry)
+    if events:
+        events.write(entry)
+
+
+def draw_curves(run: RunDir, inputs: Inputs) -> None:
+    """Draws the log's learning curves if matplotlib is there. A run never fails for its picture."""
+    if find_spec("matplotlib") is None:
+        return
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # what it says of its caches is no matter of the run's
+    try:
+        from eval.curves import as_png, draw_run
+
+        figure = draw_run(log.entries(run.metrics), {task.name: task.metric for task in inputs.tables})
+        write_atomically(run.curves, as_png(figure))
+    except Exception as error:
+        print(f"note: {run.curves} was not drawn: {error}", file=sys.stderr)
