@@ -58,6 +58,7 @@ class SelfAttention(nn.Module):
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [rows, length, heads, head_size]
         scores = jnp.einsum("rqhd,rkhd->rhqk", query, key, preferred_element_type=jnp.float32)
         weights = jax.nn.softmax(scores / config.head_size**0.5 + bias)  # [rows, heads, length, length] float32
+        self.sow("intermediates", "weights", weights)  # for `attention_weights`; nothing unless it is asked for
         if noise is not None and config.attention_probs_dropout_prob > 0.0:
             heads = jnp.arange(config.num_attention_heads, dtype=jnp.uint32)[None, :, None, None]
             feature = heads * config.max_position_embeddings + positions.astype(jnp.uint32)[:, None, None, :]

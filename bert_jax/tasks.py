@@ -28,7 +28,8 @@ class Task:
 
     `files` holds, for each split, the names that the file goes by, most usual first; tasks of TensorFlow Datasets have
     none. Labels lie in [0, max_label]; whole numbers unless the kind is similarity. `course_name` is what
-    prediction files call it, and the flags of the course's starter code. `tfds` names the data set and its config in
+    prediction files call it, and the flags of the course's starter code. `label_words` say what each label means, from
+    0 on. `tfds` names the data set and its config in
     TensorFlow Datasets, and `tfds_splits` what is read there as each split.
 
     The rest is for tasks of one's own: `folder` is where the files are, which other tasks have in the run's data
@@ -43,6 +44,7 @@ class Task:
     label_column: str
     max_label: int
     course_name: str
+    label_words: tuple[str, ...] = ()
     tfds: str = ""
     tfds_splits: Mapping[Split, str] = dataclasses.field(default_factory=lambda: dict(TFDS_SPLITS), hash=False)
     folder: Path | None = None
@@ -94,6 +96,10 @@ def _files(stem: str, *older: str) -> dict[Split, tuple[str, ...]]:
 
 
 CLASSES: Kind = "classification"
+SENTIMENT = ("very negative", "negative", "neutral", "positive", "very positive")
+POLES, SAME = ("negative", "positive"), ("not a paraphrase", "a paraphrase")
+# Those that the annotators of STS were given (Agirre et al., 2013), a little shortened.
+NEARNESS = ("different topics", "same topic", "some details shared", "roughly the same", "mostly the same", "the same")
 ONE, PAIR = ("sentence",), ("sentence1", "sentence2")
 # IMDB has no dev split: the last tenth of its train split, which TFDS has shuffled, is held out as one.
 NO_DEV: dict[Split, str] = {"train": "train[:90%]", "dev": "train[90%:]", "test": "test"}
@@ -101,16 +107,16 @@ NO_DEV: dict[Split, str] = {"train": "train[:90%]", "dev": "train[90%:]", "test"
 TASKS = {
     task.name: task
     for task in (
-        Task("sst", CLASSES, _files("ids-sst", "sst"), ONE, "sentiment", 4, "sst", "minbert/sst"),
-        Task("cfimdb", CLASSES, _files("ids-cfimdb", "cfimdb"), ONE, "sentiment", 1, "cfimdb", "minbert/cfimdb"),
-        Task("quora", "paraphrase", _files("quora"), PAIR, "is_duplicate", 1, "para", "minbert/quora"),
-        Task("sts", "similarity", _files("sts"), PAIR, "similarity", 5, "sts", "minbert/sts"),
-        Task("sst2", CLASSES, {}, ONE, "label", 1, "sst2", "glue/sst2"),
-        Task("qqp", "paraphrase", {}, ("question1", "question2"), "label", 1, "qqp", "glue/qqp"),
-        Task("stsb", "similarity", {}, PAIR, "label", 5, "stsb", "glue/stsb"),
-        Task("mrpc", "paraphrase", {}, PAIR, "label", 1, "mrpc", "glue/mrpc"),
-        Task("cola", CLASSES, {}, ONE, "label", 1, "cola", "glue/cola"),
-        Task("imdb", CLASSES, {}, ("text",), "label", 1, "imdb", "imdb_reviews/plain_text", NO_DEV),
+        Task("sst", CLASSES, _files("ids-sst", "sst"), ONE, "sentiment", 4, "sst", SENTIMENT, "minbert/sst"),
+        Task("cfimdb", CLASSES, _files("ids-cfimdb", "cfimdb"), ONE, "sentiment", 1, "cfimdb", POLES, "minbert/cfimdb"),
+        Task("quora", "paraphrase", _files("quora"), PAIR, "is_duplicate", 1, "para", SAME, "minbert/quora"),
+        Task("sts", "similarity", _files("sts"), PAIR, "similarity", 5, "sts", NEARNESS, "minbert/sts"),
+        Task("sst2", CLASSES, {}, ONE, "label", 1, "sst2", POLES, "glue/sst2"),
+        Task("qqp", "paraphrase", {}, ("question1", "question2"), "label", 1, "qqp", SAME, "glue/qqp"),
+        Task("stsb", "similarity", {}, PAIR, "label", 5, "stsb", NEARNESS, "glue/stsb"),
+        Task("mrpc", "paraphrase", {}, PAIR, "label", 1, "mrpc", SAME, "glue/mrpc"),
+        Task("cola", CLASSES, {}, ONE, "label", 1, "cola", ("unacceptable", "acceptable"), "glue/cola"),
+        Task("imdb", CLASSES, {}, ("text",), "label", 1, "imdb", POLES, "imdb_reviews/plain_text", NO_DEV),
     )
 }
 COURSE_TASKS = {name: task for name, task in TASKS.items() if task.files}

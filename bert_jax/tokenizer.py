@@ -51,6 +51,11 @@ class Tokenizer:
         """The word pieces of one text, to look at."""
         return self._pieces.encode(text, add_special_tokens=False).tokens  # type: ignore[attr-defined]
 
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """The token of each id, special tokens too, to look at."""
+        tokens = {number: token for token, number in self.vocab.items()}
+        return [tokens[int(number)] for number in ids]
+
     def save(self, folder: Path) -> None:
         """Writes `vocab.txt` and the case setting, as `read_tokenizer` reads them."""
         lines = sorted(self.vocab, key=self.vocab.__getitem__)

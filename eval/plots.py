@@ -12,16 +12,13 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from bert_jax.tasks import TASKS
+from eval import curves
 from eval.comparison import Point
 from eval.published import SUITED
 
 STYLE: Any = {
-    "font.family": "DejaVu Sans",
+    **curves.STYLE,
     "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
     "svg.hashsalt": "bert-jax",  # the same picture has the same bytes
     "svg.fonttype": "path",
 }

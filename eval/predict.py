@@ -4,14 +4,12 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import scipy.special
+from typing import Literal
 
 from bert_jax.data.tables import Example
 from bert_jax.errors import InputError, perhaps
 from bert_jax.tasks import Task, find_tasks
+from eval.answers import describe_output
 from train.command import read_stdin, run_command
 from train.config import check_positive
 from train.interrupt import Interrupt
@@ -44,26 +42,6 @@ def read_texts(task: Task, lines: list[str]) -> list[Example]:
             raise InputError(f"stdin:{number}: {len(texts)} columns, but task {task.name} takes 2, separated by a tab")
         examples.append(Example(str(number), texts, None))
     return examples
-
-
-def describe_output(task: Task, output: Any) -> dict[str, Any]:
-    """A raw output in words: label, as it stands in the tables, and score.
-
-    The score is the probability of the label for a classification, of "is a paraphrase" for a paraphrase, and for a
-    similarity the raw score, of which the label is the nearest whole number in range.
-    """
-    if task.kind == "classification":
-        probabilities = scipy.special.softmax(output)
-        label = int(probabilities.argmax())
-        return {"label": _named(task, label), "score": round(float(probabilities[label]), 6)}
-    if task.kind == "paraphrase":
-        return {"label": _named(task, int(output > 0)), "score": round(float(scipy.special.expit(output)), 6)}
-    return {"label": int(np.clip(np.round(output), 0, task.max_label)), "score": round(float(output), 6)}
-
-
-def _named(task: Task, label: int) -> str | int:
-    """A label as it stands in the tables."""
-    return task.labels[label] if task.labels else label
 
 
 def main(flags: PredictConfig) -> None:

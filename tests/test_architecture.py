@@ -42,7 +42,7 @@ def test_imports_point_down():
 
 def test_nobody_imports_a_command():
     commands = {name for name, path in sources().items() if is_command(path)}
-    named = {"main", "predict", "encode", "submission", "audit", "paper", "export"}
+    named = {"main", "predict", "encode", "submission", "audit", "paper", "export", "demo"}
     trains = {"train.main", "train.stanford"}
     assert trains | {f"eval.{name}" for name in named} == commands - {"bert_jax.data.sample.make"}
     for name, path in sources().items():

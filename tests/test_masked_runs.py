@@ -24,6 +24,7 @@ from tests.test_commands import assert_one_sentence, command
 from tests.test_run import TOKENIZER, assert_same_bytes, log_without_times, train_here
 from train.config import TrainConfig, resolve, run_name
 from train.inputs import SPLITS, Inputs, read_inputs, read_split, read_texts
+from train.parallel import Parallel
 from train.run import plan_run
 from train.rundir import RunDir, write_model
 from train.step import TrainState
@@ -78,7 +79,7 @@ def test_an_interrupted_run_saves_and_goes_on_to_the_same_bytes(uninterrupted, t
 
 
 def test_runs_are_judged_on_the_same_masks_whatever_their_seed(uninterrupted, tmp_path):
-    one, other = (plan_run(small_inputs(tmp_path, seed=seed), shares=1) for seed in (1, 2))
+    one, other = (plan_run(small_inputs(tmp_path, seed=seed), Parallel(1)) for seed in (1, 2))
     for number in range(len(one.dev[MASKED_LM])):
         a, b = (plan.dev[MASKED_LM][number] for plan in (one, other))
         assert jax.tree.all(jax.tree.map(np.array_equal, a, b)) and np.any(a.weights)

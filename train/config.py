@@ -117,6 +117,8 @@ class TrainConfig:
     """Updates between two checkpoints, in place of minutes."""
     dry_run: bool = False
     """Say what would be trained, and what it would take, and stop there."""
+    tensorboard: bool = False
+    """Write the log for TensorBoard as well, into tensorboard/ in the run's folder."""
     profile: bool = False
     """Measure examples and tokens a second and the share of the machine's speed that they take, and trace some
     updates."""
@@ -144,13 +146,13 @@ NOT_OF_MLM = ("scheduler", "pair_encoding", "similarity_head", "pooling", "head_
 
 # A run may go on with another value of these. All others make it another run.
 MAY_CHANGE = {
-    "run_dir", "max_steps", "epochs", "log_every", "save_minutes", "save_every", "dry_run", "profile",
+    "run_dir", "max_steps", "epochs", "log_every", "save_minutes", "save_every", "dry_run", "profile", "tensorboard",
     "accumulate", "devices", "parallel", "coordinator", "num_processes", "process_id", "process_timeout",
 }  # fmt: skip
 # These may change where the files that they name hold the same: a run knows them by their SHA-256.
 SAME_CONTENT = {"data_dir", "tfds_dir", "manual_dir", "init", "vocab"}
 # And these may be another's in each process of a run.
-OF_A_PROCESS = {"process_id", "run_dir", "log_every", "save_minutes", "save_every", "profile"}
+OF_A_PROCESS = {"process_id", "run_dir", "log_every", "save_minutes", "save_every", "profile", "tensorboard"}
 ONLY_OF_TFDS = ("tfds_dir", "manual_dir", "train_split", "dev_split")
 
 

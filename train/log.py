@@ -42,6 +42,11 @@ def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def entries(path: Path) -> list[dict[str, Any]]:
+    """All lines of the log, in their order."""
+    return [entry for _, entry in _lines(path)]
+
+
 def dev_entries(path: Path) -> list[dict[str, Any]]:
     """The lines of the log with dev scores, in their order."""
     return [entry for _, entry in _lines(path) if "dev" in entry]

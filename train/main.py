@@ -5,6 +5,7 @@ import sys
 
 from train.command import run_command
 from train.config import TrainConfig
+from train.events import check_tensorboard
 from train.interrupt import Interrupt
 from train.recipes import idle_flags, resolve_stages, with_recipe, without
 from train.stages import run_stages
@@ -19,6 +20,8 @@ def main(config: TrainConfig) -> None:
         flags = ", ".join(f"--{name}={getattr(config, name)}" for name in idle)
         print(f"warning: {flags} {'has' if len(idle) == 1 else 'have'} no effect here", file=sys.stderr)
     stages = resolve_stages(without(config, idle))
+    if config.tensorboard:
+        check_tensorboard()
     if config.dry_run:
         from train.forecast import print_forecast
 

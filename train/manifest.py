@@ -118,11 +118,11 @@ def hash_files(folder: Path, sync: bool = False) -> dict[str, str]:
         }
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that whoever reads it, even after a power cut, finds all of the new text or all of the old."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file so that whoever reads it, even after a power cut, finds all of the new or all of the old."""
     unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with unfinished.open("wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)

@@ -1,9 +1,12 @@
 """A run from checked inputs: its batches, its state, its steps, and the loop over them."""
 
 import dataclasses
+import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import jax
@@ -22,9 +25,11 @@ from eval.evaluate import evaluate, split_batches
 from train import log
 from train.checkpoint import Checkpoints, NoCheckpoints
 from train.describe import print_outcome, print_plan
+from train.events import EventLog
 from train.inputs import Inputs
 from train.interrupt import Interrupt
 from train.loop import Counters, Evaluate, Intervals, fit
+from train.manifest import write_atomically
 from train.optim import make_optimizer
 from train.parallel import Parallel
 from train.profiling import Profile
@@ -149,7 +154,7 @@ def train(
     state = init_state(params, tx, {part for parts in trained.values() for part in parts})
 
     checkpoints = Checkpoints(run.checkpoints, run.fingerprint) if parallel.is_first else NoCheckpoints()
-    append, profile = log.append if parallel.is_first else lambda *_: None, None
+    profile, events = None, None
     try:
         restored = checkpoints.restore_latest(like=state)
         state, counters, evaluated = restored or (state, {}, False)
@@ -158,6 +163,11 @@ def train(
         if parallel.is_first:
             log.keep_until(run.metrics, int(state.step), evaluated)
         total = min(config.max_steps or len(plan.schedule), len(plan.schedule))
+        events = (
+            EventLog(run.path / "tensorboard", log.entries(run.metrics))
+            if config.tensorboard and parallel.is_first
+            else None
+        )
         print_plan(inputs, plan, str(parallel), state, total)
 
         steps = {
@@ -179,13 +189,15 @@ def train(
             evaluated=evaluated,
             evaluate=dev_evaluation(model, programs, plan, interrupt.check),
             checkpoints=checkpoints,
-            log=lambda entry: append(run.metrics, entry),
+            log=lambda entry: write_entry(run, entry, events) if parallel.is_first else None,
             interrupt=interrupt,
             observe=profile.after_update if profile else lambda *_: None,
         )
     finally:
         if profile:
             profile.close()
+        if events:
+            events.close()
         checkpoints.close()
     if config.mode != "finetune" and parallel.is_first:
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
@@ -195,4 +207,27 @@ def train(
         print("\n" + profile.report(inputs.bert, config.dtype, "bert" not in frozen_parts(inputs)))
     if parallel.is_first:
         print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, compiled, is_last)
+        if int(state.step) > done or not run.curves.exists():
+            draw_curves(run, inputs)
     return state
+
+
+def write_entry(run: RunDir, entry: dict[str, Any], events: EventLog | None) -> None:
+    """Adds a line to the log, and to TensorBoard's if there is one."""
+    log.append(run.metrics, entry)
+    if events:
+        events.write(entry)
+
+
+def draw_curves(run: RunDir, inputs: Inputs) -> None:
+    """Draws the log's learning curves if matplotlib is there. A run never fails for its picture."""
+    if find_spec("matplotlib") is None:
+        return
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # what it says of its caches is no matter of the run's
+    try:
+        from eval.curves import as_png, draw_run
+
+        figure = draw_run(log.entries(run.metrics), {task.name: task.metric for task in inputs.tables})
+        write_atomically(run.curves, as_png(figure))
+    except Exception as error:
+        print(f"note: {run.curves} was not drawn: {error}", file=sys.stderr)

@@ -1,8 +1,9 @@
 """The folder of a run: what it was asked for, its vocabulary, its log and its checkpoints.
 
-config.json  tokenizer/  metrics.jsonl  checkpoints/  lock; of masked LM and of heads alone also model/. Tasks of one's
-own are in tasks/NAME.toml, so that later commands know them whatever has become of the file that defined them. The
-folder of a recipe holds those of its stages. `eval.submission` adds predictions/ and predictions.zip to either.
+config.json  tokenizer/  metrics.jsonl  checkpoints/  lock; at the end learning_curves.png; of masked LM and of heads
+alone also model/. Tasks of one's own are in tasks/NAME.toml, so that later commands know them whatever has become of
+the file that defined them. The folder of a recipe holds those of its stages. `eval.submission` adds predictions/ and
+predictions.zip to either.
 """
 
 import contextlib
@@ -55,6 +56,10 @@ class RunDir:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        return self.path / "learning_curves.png"
 
     @property
     def checkpoints(self) -> Path:
