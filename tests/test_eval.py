@@ -69,5 +69,5 @@ def test_outputs_that_are_not_finite_have_no_score(task):
 def test_every_row_is_predicted_once_and_in_order(rows, shares):
     encoded = random_examples(TASKS["sst"], rows)
     batches = evaluation_batches(encoded, batch_size=16, shares=shares, row_length=None)
-    outputs = predict_split(lambda batch: batch.example_ids[batch.weights > 0] * 10.0, batches)
+    outputs = predict_split(lambda batch: np.asarray(batch.example_ids)[np.asarray(batch.weights) > 0] * 10.0, batches)
     assert outputs.tolist() == [10.0 * row for row in range(rows)]

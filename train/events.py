@@ -1,4 +1,5 @@
 """`--tensorboard`: the log a second time, as TensorBoard reads it. Only this file knows tensorboardX."""
+# pyright: reportAttributeAccessIssue=false
 
 import contextlib
 import time
