@@ -45,7 +45,7 @@ class Live:
             width: [task for task in tasks if len(task.text_columns) == width] for width in (1, 2)
         }
         self._steps = {width: compile_step(self._predict(width)) for width in (1, 2) if self.tasks[width]}
-        self._attend = compile_step(lambda params, batch: attention_weights(model, params, batch))
+        self._attend = jax.jit(lambda params, batch: attention_weights(model, params, batch))
         self._lengths = (SHORT, -(-max(max_length, SHORT) // 32) * 32)
         self._lock = threading.Lock()
 
@@ -113,7 +113,7 @@ class Live:
         )
         length = next(length for length in self._lengths if length >= size)
         with self._lock:
-            weights = self._attend(self.params, _one_share(pack(alone, np.array([0]), BatchShape(1, length), 1)))
+            weights = np.asarray(self._attend(self.params, pack(alone, np.array([0]), BatchShape(1, length), 1)))
         return self.tokenizer.names(alone.tokens.tolist()), weights[:, 0, :, :size, :size]
 
     def _predict(self, width: int) -> Callable[[Params, PackedBatch], jax.Array]:

@@ -269,20 +269,6 @@ class Checkpoints:
         shutil.rmtree(path, ignore_errors=True)
 
 
-class NoCheckpoints:
-    """What a process has that leaves checkpoints to another one."""
-
-    def save(self, state: TrainState, counters: dict[str, Any]) -> None: ...
-
-    def record_score(self, step: int, score: float) -> None: ...
-
-    def check(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def restore_latest(self, like: TrainState) -> None: ...
-
-
 def restore_params(
     directory: Path, run: str, model: ModelConfig, tasks: Sequence[Task], which: Literal["best", "latest"]
 ) -> tuple[int, Params]:

@@ -37,6 +37,20 @@ class Store(Protocol):
     def check(self) -> None: ...
 
 
+class NoStore:
+    """What a process has that leaves checkpoints to another one."""
+
+    def save(self, state: TrainState, counters: dict[str, Any]) -> None: ...
+
+    def record_score(self, step: int, score: float) -> None: ...
+
+    def check(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def restore_latest(self, like: TrainState) -> None: ...
+
+
 @dataclasses.dataclass
 class Counters:
     """What the loop remembers of past updates. It is saved with the state, so that the log goes on as well.

@@ -23,12 +23,12 @@ from bert_jax.tasks import Split, Task
 from bert_jax.tokenizer import EncodedExamples, encode_examples
 from eval.evaluate import evaluate, split_batches
 from train import log
-from train.checkpoint import Checkpoints, NoCheckpoints
+from train.checkpoint import Checkpoints
 from train.describe import print_outcome, print_plan
 from train.events import EventLog
 from train.inputs import Inputs
 from train.interrupt import Interrupt
-from train.loop import Counters, Evaluate, Intervals, fit
+from train.loop import Counters, Evaluate, Intervals, NoStore, fit
 from train.manifest import write_atomically
 from train.optim import make_optimizer
 from train.parallel import Parallel
@@ -153,7 +153,7 @@ def train(
     params = jax.tree.map(jax.numpy.asarray, params)
     state = init_state(params, tx, {part for parts in trained.values() for part in parts})
 
-    checkpoints = Checkpoints(run.checkpoints, run.fingerprint) if parallel.is_first else NoCheckpoints()
+    checkpoints = Checkpoints(run.checkpoints, run.fingerprint) if parallel.is_first else NoStore()
     profile, events = None, None
     try:
         restored = checkpoints.restore_latest(like=state)

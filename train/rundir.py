@@ -9,9 +9,7 @@ predictions.zip to either.
 import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
-import platform
 import re
 import shutil
 import sys
@@ -21,11 +19,12 @@ from typing import Any
 
 from bert_jax.config import BertConfig, ModelConfig
 from bert_jax.errors import InputError, StorageError, UserError, WeightsError
-from bert_jax.files import quote, read_json
-from bert_jax.tasks import Task, find_tasks, plain_names, split_names
+from bert_jax.files import read_json
+from bert_jax.tasks import Task, find_tasks, split_names
 from bert_jax.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.weights import save_model
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
+from train.identity import changes_of_record, differences, make_record, said
 from train.lock import locked
 from train.manifest import replace_folder, write_atomically
 from train.record import check_own_tasks, read_settings, with_own_tasks
@@ -194,7 +193,7 @@ def _check_same_run(run: RunDir, record: dict[str, Any]) -> None:
     changes = changes_of_record(before, record, MAY_CHANGE | SAME_CONTENT)
     if changes:
         raise WeightsError(f"{run.path} holds a run with other settings: {', '.join(changes)}; name another --run_dir")
-    newer = _changes(before["versions"], record["versions"], set())
+    newer = differences(before["versions"], record["versions"], set())
     if newer:
         print(f"note: this run was begun with other versions ({', '.join(newer)})", file=sys.stderr)
 
@@ -226,7 +225,7 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
     run = RunDir(path, _fingerprint(record))
     unknown = record["bert"].keys() - {field.name for field in dataclasses.fields(BertConfig)}
     if unknown:
-        raise WeightsError(f"{run.config}: there is no setting bert.{_said(min(unknown))}")
+        raise WeightsError(f"{run.config}: there is no setting bert.{said(min(unknown))}")
     try:
         settings = with_own_tasks(record["config"], record["files"], run.tasks)
         config, bert = read_settings(settings), BertConfig(**record["bert"])
@@ -253,11 +252,6 @@ def write_model(run: RunDir, bert: BertConfig, params: dict, tokenizer: Tokenize
         tokenizer.save(folder)
 
 
-def _versions() -> dict[str, str]:
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
-
-
 def read_record(run: RunDir) -> dict[str, dict[str, Any]]:
     """What a run's config.json holds: settings, dimensions, SHA-256 of files, and versions.
 
@@ -272,32 +266,6 @@ def read_record(run: RunDir) -> dict[str, dict[str, Any]]:
         if not isinstance(record.get(part), dict):
             raise WeightsError(f"{run.config} is not the record of a run: it has no {part!r}")
     return record
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
-
-
-def make_record(config: TrainConfig, bert: BertConfig, files: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """What config.json holds of a run: settings, dimensions, SHA-256 of files, and versions."""
-    named = dataclasses.replace(config, tasks=plain_names(config.tasks))
-    return {"config": _plain(named), "bert": _plain(bert), "files": files, "versions": _versions()}
-
-
-def changes_of_record(before: dict[str, Any], now: dict[str, Any], harmless: set[str]) -> list[str]:
-    """What makes a record another run's, as `setting: before -> now`; settings named in `harmless` do not."""
-    return [change for part in ("config", "bert", "files") for change in _changes(before[part], now[part], harmless)]
-
-
-def _changes(before: dict[str, Any], now: dict[str, Any], harmless: set[str]) -> list[str]:
-    names = sorted(name for name in {*before, *now} - harmless if before.get(name) != now.get(name))
-    return [f"{_said(name)}: {_said(before.get(name))} -> {_said(now.get(name))}" for name in names]
-
-
-def _said(value: Any) -> str:
-    """As it is if that is one short line."""
-    text = str(value)
-    return text if text.isprintable() and len(text) <= 100 else quote(value)
 
 
 def _fingerprint(record: dict[str, Any]) -> str:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from bert_jax.errors import InputError
 from train.config import OF_A_PROCESS, SAME_CONTENT, TrainConfig
+from train.identity import changes_of_record, make_record
 from train.inputs import Inputs, read_inputs, read_tables
 from train.interrupt import Interrupt
 from train.log import last_evaluation
-from train.rundir import RunDir, changes_of_record, make_recipe_folder, make_record, start_run
+from train.rundir import RunDir, make_recipe_folder, start_run
 
 if TYPE_CHECKING:
     from train.programs import Programs
@@ -44,23 +45,24 @@ def run_stages(stages: Sequence[TrainConfig], interrupt: Interrupt, programs: Pr
                     quiet.enter_context(contextlib.redirect_stdout(silence))
                     quiet.enter_context(contextlib.redirect_stderr(silence))
             is_last = number == len(stages)
-            if len(stages) > 1:
-                print(f"\nstage {number} of {len(stages)}: {stage.mode}")
-            programs, complete = run_stage(inputs, interrupt, programs, is_last, in_recipe=len(stages) > 1)
+            title = f"stage {number} of {len(stages)}: {stage.mode}" if len(stages) > 1 else None
+            programs, complete = run_stage(inputs, interrupt, programs, is_last, title)
             if not complete and not is_last:
                 print("\nThe next stage starts from the end of this one; a larger --max_steps, or none, goes on.")
                 return
 
 
 def run_stage(
-    inputs: Inputs, interrupt: Interrupt, programs: Programs | None, is_last: bool, in_recipe: bool
+    inputs: Inputs, interrupt: Interrupt, programs: Programs | None, is_last: bool, title: str | None
 ) -> tuple[Programs | None, bool]:
     """Trains one stage, unless it is complete; its programs, if any are needed, and whether it is complete now."""
     stage = inputs.config
     writes = programs is None or programs.parallel.is_first
-    if in_recipe and writes:
+    if title is not None:  # of a recipe
         assert stage.run_dir is not None
-        make_recipe_folder(stage.run_dir.parent)
+        if writes:
+            make_recipe_folder(stage.run_dir.parent)
+        print(f"\n{title}")
     with start_run(
         stage, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes, inputs.own, writes
     ) as folder:
