@@ -227,10 +227,10 @@ def lock_not_held() -> None:
 
 @sabotage
 def environment_in_the_record() -> None:
-    from train import rundir
+    from train import identity
 
-    real = rundir._versions
-    rundir._versions = lambda: real() | dict(os.environ)
+    real = identity._versions
+    identity._versions = lambda: real() | dict(os.environ)
 
 
 @sabotage
