@@ -20,6 +20,7 @@ from bert_jax.heads import Params
 from bert_jax.packing import PackedBatch
 from train.interrupt import Interrupt
 from train.step import PredictStep, TrainState, TrainStep
+from train.supervisor import port_taken
 
 Tree = TypeVar("Tree")
 Method = Literal["jit", "pmap", "shard_map"]
@@ -50,8 +51,10 @@ def join_processes(coordinator: str, count: int | None, number: int | None, time
             f"--coordinator=auto finds no cluster here ({error}); name HOST:PORT, --num_processes and --process_id"
         ) from None
     except jax.errors.JaxRuntimeError as error:
+        if "Failed to start RPC server" in str(error):
+            raise port_taken(coordinator) from None
         reason = str(error).strip().split("\n")[0]
-        raise InputError(f"--coordinator={coordinator}: {reason}; is the port in use?") from None
+        raise InputError(f"--coordinator={coordinator}: {reason}") from None
 
 
 class Parallel:

@@ -83,6 +83,8 @@ def explain(number: int, said: str, coordinator: str, timeout: int) -> UserError
       number: of the signal.
       said: the last lines of its C++ libraries.
     """
+    if "Failed to add port to server" in said:  # after which JAX may go on to a segmentation fault
+        return port_taken(coordinator)
     if number != signal.SIGABRT:
         name = signal.Signals(number).name
         return LostError(f"this process was ended by {name}, as it is when memory runs out; the same command goes on")
@@ -100,6 +102,11 @@ def explain(number: int, said: str, coordinator: str, timeout: int) -> UserError
         which = f"process {tasks[0]} is" if len(tasks) == 1 else f"processes {', '.join(map(str, tasks))} are"
         return LostError(f"{which} lost or stuck: nothing was heard for {timeout} s (--process_timeout); {on}")
     return LostError(f"JAX ended this process: {said.strip().splitlines()[-1] if said.strip() else 'without a word'}")
+
+
+def port_taken(coordinator: str) -> InputError:
+    """Why process 0 cannot listen."""
+    return InputError(f"--coordinator={coordinator}: process 0 cannot listen there; is the port in use?")
 
 
 @contextlib.contextmanager

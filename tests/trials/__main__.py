@@ -17,12 +17,15 @@ from tests.trials import (
     artefacts,
     audit,
     choices,
+    devices,
     disks,
+    exact,
     folders,
     kills,
     masks,
     neighbours,
     order,
+    processes,
     skips,
     tables,
     weights,
@@ -31,7 +34,10 @@ from tests.trials.harness import PROGRAMS, ROOT, SABOTAGE, Outcome, Trial
 from tests.trials.runs import compile_programs, copy_programs
 from tests.trials.sabotage import SABOTAGES, apply_sabotage
 
-MODULES = (audit, artefacts, choices, disks, folders, kills, masks, neighbours, order, skips, tables, weights)
+MODULES = (
+    *(audit, artefacts, choices, devices, disks, exact, folders, kills, masks, neighbours, order, processes, skips),
+    *(tables, weights),
+)
 TRIALS: dict[str, Trial] = {
     trial.name: trial
     for trial in sorted((trial for module in MODULES for trial in module.TRIALS), key=lambda trial: int(trial.name[1:]))

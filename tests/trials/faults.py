@@ -140,9 +140,19 @@ def _small_files(largest: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
 
 
+def _plain_descent(learning_rate: str) -> None:
+    """No fault: gradient descent in place of AdamW, which hides a gradient of the wrong size."""
+    import optax
+
+    from train import optim
+
+    optim.make_optimizer = lambda *_, **__: optax.sgd(float(learning_rate))
+
+
 FAULTS: dict[str, Callable[[str], None]] = {
     "no_network": _no_network,
     "not_finite": _not_finite,
+    "plain_descent": _plain_descent,
     "clock": _clock,
     "little_memory": _little_memory,
     "small_files": _small_files,

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.trials.faults import Watch
 from tests.trials.harness import PROGRAMS, Ended, environment, run, start
@@ -124,6 +125,21 @@ def hash_state(run_dir: Path) -> str:
     for name, leaf in sorted((jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in leaves):
         digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode() + leaf.tobytes())
     return digest.hexdigest()
+
+
+def read_arrays(item: Path) -> dict[str, Any]:
+    """The arrays of an item of a checkpoint, such as its `params`, by name."""
+    import numpy as np
+    import orbax.checkpoint as ocp
+
+    def named(tree: Any, name: str) -> dict[str, Any]:
+        if isinstance(tree, dict):
+            return {path: leaf for key, inner in tree.items() for path, leaf in named(inner, f"{name}/{key}").items()}
+        if isinstance(tree, list | tuple):
+            return named(dict(enumerate(tree)), name)
+        return {} if tree is None else {name: np.asarray(tree)}
+
+    return named(ocp.StandardCheckpointer().restore(item.absolute()), item.name)
 
 
 def differences(one: dict[str, str], other: dict[str, str]) -> str:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.trials.harness import SABOTAGE
+from tests.trials.sabotage_devices import DEVICES
 from tests.trials.sabotage_reading import READING
 
-SABOTAGES: dict[str, Callable[[], None]] = {function.__name__: function for function in READING}
+SABOTAGES: dict[str, Callable[[], None]] = {function.__name__: function for function in (*READING, *DEVICES)}
 
 
 def sabotage(function: Callable[[], None]) -> Callable[[], None]:

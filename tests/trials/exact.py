@@ -1,0 +1,105 @@
+"""T15: every row of a table is scored once and in order, on any number of devices and in batches of any size."""
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.trials.harness import Outcome, Trial
+
+SIZES = (1, 7, 16, 127, 128, 129, 245, 863, 1101)  # rows; the last three are CFIMDB's, STS's and SST's dev tables
+COUNTS, BATCHES = (1, 2, 4, 8), (1, 16, 64)
+TASKS = ("sst", "quora", "sts")
+LONGEST = 80  # tokens of a text: some do not fit rows of 64, and come last
+TOLERANCE = 1e-6
+
+
+def run(quick: bool, folder: Path) -> Outcome:
+    """Random outputs in place of a model's, looked up by each example's number on the device that has the example."""
+    flags = f"--xla_force_host_platform_device_count={max(COUNTS)} --xla_backend_optimization_level=0"
+    os.environ["XLA_FLAGS"] = flags  # before JAX looks for devices
+    from train.parallel import Method, Parallel
+
+    outcome = Outcome()
+    methods: list[tuple[int, Method | None]] = [(count, None) for count in COUNTS]  # as the program chooses them
+    methods += [] if quick else [(2, "shard_map"), (8, "shard_map"), (1, "pmap")]
+    sizes = (1, 16, 129, 245) if quick else SIZES
+    for count, method in methods:
+        parallel = Parallel(count, method)
+        predict = parallel.compile_predict_step(lambda table, batch: table[batch.example_ids])
+        for number, (rows, batch_size) in enumerate(itertools.product(sizes, BATCHES)):
+            for task in TASKS if not quick else TASKS[number % 3 :][:1]:
+                try_split(task, rows, batch_size, parallel, predict, outcome)
+        outcome.exposure[f"by {parallel.method}"] += 1
+    for what in ("batches with an empty slot", "batches with an empty share", "rows out of the table's order"):
+        outcome.require(what, 10)
+    for method in ("jit", "pmap") if quick else ("jit", "pmap", "shard_map"):
+        outcome.require(f"by {method}", 1)
+    return outcome
+
+
+def try_split(
+    name: str, rows: int, batch_size: int, parallel: Any, predict: Callable[..., np.ndarray], outcome: Outcome
+) -> None:
+    """One table: what is predicted for each row, and its scores by scikit-learn and SciPy."""
+    from bert_jax.data import batches
+    from bert_jax.tasks import TASKS
+    from eval import evaluate
+    from eval.metrics import score_task
+    from tests.builders import random_examples
+
+    task, case = TASKS[name], f"{name}, {rows} rows, {batch_size} a batch, {parallel}"
+    encoded = random_examples(task, rows, seed=rows, longest=LONGEST)
+    rng = np.random.default_rng([rows, batch_size])
+    table = rng.normal(size=(max(SIZES), task.num_outputs)).astype(np.float32)  # of one shape: compiled once a batch's
+    wanted = table[:rows] if task.kind == "classification" else table[:rows, 0]
+    split = batches.evaluation_batches(encoded, batch_size, parallel.count, None)
+    placed = parallel.place(table if task.kind == "classification" else table[:, 0])
+    found = evaluate.predict_split(lambda batch: predict(placed, batch), split)
+    outcome.n += 1
+    outcome.exposure["rows"] += rows
+    order = np.concatenate(split.indices)
+    outcome.exposure["rows out of the table's order"] += int((np.diff(order) < 0).sum())
+    for number in range(0, len(split), max(1, len(split) // 20)):
+        weights = split[number].weights
+        outcome.exposure["batches with an empty slot"] += bool((weights == 0).any())
+        outcome.exposure["batches with an empty share"] += bool((weights == 0).all(axis=1).any())
+    if not outcome.check(np.array_equal(found, wanted), f"{case}: {len(found)} rows, not each once and in order"):
+        return
+    for metric, (ours, theirs) in scores(task, score_task(task, found, encoded.labels), wanted, encoded.labels).items():
+        right = np.allclose(ours, theirs, rtol=0, atol=TOLERANCE, equal_nan=True)
+        outcome.check(right, f"{case}: {metric} {ours}, not {theirs}")
+        outcome.exposure["scores compared"] += 1
+
+
+def scores(task: Any, ours: Any, outputs: np.ndarray, labels: np.ndarray) -> dict[str, tuple[Any, Any]]:
+    """Metric -> ours, and that of scikit-learn or SciPy."""
+    import scipy.stats
+    import sklearn.metrics
+
+    if task.kind == "similarity":
+        enough = len(labels) > 1 and np.ptp(labels) > 0
+        exact = outputs.astype(np.float64), labels.astype(np.float64)
+        return {
+            "Pearson": (ours["pearson"], scipy.stats.pearsonr(*exact)[0] if enough else np.nan),
+            "Spearman": (ours["spearman"], scipy.stats.spearmanr(*exact)[0] if enough else np.nan),
+        }
+    said = outputs.argmax(1) if task.kind == "classification" else (outputs > 0).astype(int)
+    f1 = sklearn.metrics.f1_score(
+        labels.astype(int),
+        said,
+        labels=range(task.max_label + 1),
+        average=None,
+        zero_division=0.0,  # type: ignore[arg-type]
+    )
+    return {"accuracy": (ours["accuracy"], sklearn.metrics.accuracy_score(labels, said)), "F1": (ours["f1"], f1)}
+
+
+TRIALS = (
+    Trial("T15", "every row of a table is scored once and in order, on any number of devices: accuracy and F1 are "
+          "scikit-learn's, correlations SciPy's (1e-6)", run,
+          ("rows_as_batched", "last_batch_left_out"), seconds=30),
+)  # fmt: skip
