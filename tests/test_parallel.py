@@ -73,6 +73,7 @@ def test_what_runs_a_step_is_said_and_refused_where_it_cannot():
     [
         ({"num_processes": 2}, "need --coordinator"),
         ({"coordinator": "host"}, "it is HOST:PORT"),
+        ({"coordinator": "host:99999"}, "it is HOST:PORT"),
         ({"coordinator": "host:1", "num_processes": 2}, "needs --num_processes and --process_id"),
         ({"coordinator": "host:1", "num_processes": 2, "process_id": 2}, "have the numbers 0 to 1"),
         ({"accumulate": 0}, "must be at least 1"),
@@ -115,19 +116,33 @@ def free_port() -> int:
 
 
 def start(folder: Path, number: int, port: int, *flags: str) -> subprocess.Popen[str]:
+    found = (f"--coordinator=127.0.0.1:{port}", "--num_processes=2", f"--process_id={number}")
+    return start_one(folder, *found, *flags)
+
+
+def start_by_slurm(folder: Path, number: int, job: int, *flags: str) -> subprocess.Popen[str]:
+    """As `srun` would start one of two tasks, on this machine."""
+    slurm = {"JOB_ID": job, "STEP_NODELIST": "localhost", "NTASKS": 2, "PROCID": number, "LOCALID": number}
+    return start_one(folder, "--coordinator=auto", *flags, **{f"SLURM_{name}": str(v) for name, v in slurm.items()})
+
+
+def start_one(folder: Path, *flags: str, **env: str) -> subprocess.Popen[str]:
     command = [
         *(sys.executable, "-m", "train.main", "--tasks=sst", "--batch_size=60", "--epochs=1", "--save_every=4"),
-        *(f"--coordinator=127.0.0.1:{port}", "--num_processes=2", f"--process_id={number}", "--no-hugepages"),
-        *(f"--run_dir={folder}", *flags),
+        *("--no-hugepages", f"--run_dir={folder}", *flags),
     ]
-    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"}
+    two_devices = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    env = {**os.environ, "XLA_FLAGS": two_devices, **env}
     return subprocess.Popen(
         command, cwd=ROOT, text=True, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
     )
 
 
 def test_two_processes_stop_at_one_update_and_go_on(tmp_path):
-    """SIGTERM comes to the second process alone; both stop there with code 75, and the first has saved."""
+    """SIGTERM comes to the second process alone; both stop there with code 75, and the first has saved.
+
+    They go on as tasks of Slurm, which say themselves where they find together.
+    """
     port, run = free_port(), tmp_path / "run"
     first, second = (start(run, number, port, "--max_steps=3000", "--epochs=150") for number in (0, 1))
     deadline = time.monotonic() + 120
@@ -139,9 +154,8 @@ def test_two_processes_stop_at_one_update_and_go_on(tmp_path):
     assert "a signal to another process after" in said[0][1] and said[1][0] == ""
     saved = max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
     assert f"after {saved} of" in said[0][1] and f"SIGTERM after {saved} of" in said[1][1]
-    port = free_port()
-    flags = (f"--max_steps={saved + 2}", "--epochs=150")
-    again = [start(run, number, port, *flags) for number in (0, 1)]
+    flags, job = (f"--max_steps={saved + 2}", "--epochs=150"), saved + os.getpid()  # JAX makes a port of its number
+    again = [start_by_slurm(run, number, job, *flags) for number in (0, 1)]
     said = [process.communicate(timeout=120) for process in again]
     assert [process.returncode for process in again] == [0, 0], said
     assert (run / "checkpoints" / str(saved + 2)).exists() and "4 x cpu of 2 processes, shard_map" in said[0][0]

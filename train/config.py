@@ -227,7 +227,8 @@ def check_processes(config: TrainConfig) -> None:
         return
     if config.coordinator == "auto":
         return
-    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):\d{1,5}", config.coordinator):
+    written = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):(\d{1,5})", config.coordinator)
+    if not written or not 0 < int(written[2]) < 2**16:
         raise InputError(f"--coordinator={config.coordinator}, but it is HOST:PORT of process 0, or auto")
     count, number = said.values()
     if count is None or number is None:

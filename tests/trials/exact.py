@@ -1,14 +1,18 @@
 """T15: every row of a table is scored once and in order, on any number of devices and in batches of any size."""
 
+import dataclasses
 import itertools
+import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.trials.harness import Outcome, Trial
+from tests.trials import harness
+from tests.trials.harness import Outcome, Trial, free_port
 
 SIZES = (1, 7, 16, 127, 128, 129, 245, 863, 1101)  # rows; the last three are CFIMDB's, STS's and SST's dev tables
 COUNTS, BATCHES = (1, 2, 4, 8), (1, 16, 64)
@@ -17,28 +21,60 @@ LONGEST = 80  # tokens of a text: some do not fit rows of 64, and come last
 TOLERANCE = 1e-6
 
 
+def set_devices(count: int) -> None:
+    """Gives this process so many CPU devices; before JAX looks for them."""
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count} --xla_backend_optimization_level=0"
+
+
 def run(quick: bool, folder: Path) -> Outcome:
     """Random outputs in place of a model's, looked up by each example's number on the device that has the example."""
-    flags = f"--xla_force_host_platform_device_count={max(COUNTS)} --xla_backend_optimization_level=0"
-    os.environ["XLA_FLAGS"] = flags  # before JAX looks for devices
+    outcome = Outcome()
+    set_devices(max(COUNTS))
     from train.parallel import Method, Parallel
 
-    outcome = Outcome()
-    methods: list[tuple[int, Method | None]] = [(count, None) for count in COUNTS]  # as the program chooses them
-    methods += [] if quick else [(2, "shard_map"), (8, "shard_map"), (1, "pmap")]
-    sizes = (1, 16, 129, 245) if quick else SIZES
-    for count, method in methods:
-        parallel = Parallel(count, method)
-        predict = parallel.compile_predict_step(lambda table, batch: table[batch.example_ids])
-        for number, (rows, batch_size) in enumerate(itertools.product(sizes, BATCHES)):
-            for task in TASKS if not quick else TASKS[number % 3 :][:1]:
-                try_split(task, rows, batch_size, parallel, predict, outcome)
-        outcome.exposure[f"by {parallel.method}"] += 1
+    as_chosen: list[tuple[int, Method | None]] = [(count, None) for count in COUNTS]
+    forced: list[tuple[int, Method | None]] = [(2, "shard_map"), (8, "shard_map"), (1, "pmap")]
+    for count, method in [*as_chosen, *([] if quick else forced)]:
+        try_devices(Parallel(count, method), quick, outcome)
+    for number, other in enumerate(two_processes(quick)):
+        if outcome.check(other.code == 0, f"process {number}: {other}"):
+            found = json.loads(other.out.splitlines()[-1])  # JAX says something of its own before
+            outcome.failures += found["failures"]
+            outcome.n += found["n"]
+            outcome.exposure.update(found["exposure"])
     for what in ("batches with an empty slot", "batches with an empty share", "rows out of the table's order"):
         outcome.require(what, 10)
-    for method in ("jit", "pmap") if quick else ("jit", "pmap", "shard_map"):
-        outcome.require(f"by {method}", 1)
+    for method, times in {"jit": 1, "pmap": 3, "shard_map": 2}.items():
+        outcome.require(f"by {method}", times)
     return outcome
+
+
+def two_processes(quick: bool) -> list[harness.Ended]:
+    """The same in two processes of two devices each: what each of them printed."""
+    flags = (free_port(), *(["--quick"] if quick else []))
+    processes = [harness.start(__name__, number, *flags) for number in (0, 1)]
+    return [harness.wait(process, 600) for process in processes]
+
+
+def in_process(number: int, port: int, quick: bool) -> Outcome:
+    """What one of two processes finds."""
+    outcome = Outcome()
+    set_devices(2)
+    from train.parallel import Parallel, join_processes
+
+    join_processes(f"127.0.0.1:{port}", 2, number, 60)
+    try_devices(Parallel(), quick, outcome)
+    return outcome
+
+
+def try_devices(parallel: Any, quick: bool, outcome: Outcome) -> None:
+    """Tables of every size, in batches of every size; every process packs its own shares and gets all outputs."""
+    predict = parallel.compile_predict_step(lambda table, batch: table[batch.example_ids])
+    sizes = (1, 16, 129, 245) if quick else SIZES
+    for number, (rows, batch_size) in enumerate(itertools.product(sizes, BATCHES)):
+        for task in TASKS if not quick else TASKS[number % 3 :][:1]:
+            try_split(task, rows, batch_size, parallel, predict, outcome)
+    outcome.exposure[f"by {parallel.method}"] += 1
 
 
 def try_split(
@@ -57,6 +93,7 @@ def try_split(
     table = rng.normal(size=(max(SIZES), task.num_outputs)).astype(np.float32)  # of one shape: compiled once a batch's
     wanted = table[:rows] if task.kind == "classification" else table[:rows, 0]
     split = batches.evaluation_batches(encoded, batch_size, parallel.count, None)
+    split = dataclasses.replace(split, own=parallel.own)
     placed = parallel.place(table if task.kind == "classification" else table[:, 0])
     found = evaluate.predict_split(lambda batch: predict(placed, batch), split)
     outcome.n += 1
@@ -88,18 +125,18 @@ def scores(task: Any, ours: Any, outputs: np.ndarray, labels: np.ndarray) -> dic
             "Spearman": (ours["spearman"], scipy.stats.spearmanr(*exact)[0] if enough else np.nan),
         }
     said = outputs.argmax(1) if task.kind == "classification" else (outputs > 0).astype(int)
-    f1 = sklearn.metrics.f1_score(
-        labels.astype(int),
-        said,
-        labels=range(task.max_label + 1),
-        average=None,
-        zero_division=0.0,  # type: ignore[arg-type]
-    )
+    each: Any = {"average": None, "labels": range(task.max_label + 1), "zero_division": 0.0}
+    f1 = sklearn.metrics.f1_score(labels.astype(int), said, **each)
     return {"accuracy": (ours["accuracy"], sklearn.metrics.accuracy_score(labels, said)), "F1": (ours["f1"], f1)}
 
 
 TRIALS = (
-    Trial("T15", "every row of a table is scored once and in order, on any number of devices: accuracy and F1 are "
+    Trial("T15", "every row of a table is scored once and in order, on any number of devices "
+          "and processes: accuracy and F1 are "
           "scikit-learn's, correlations SciPy's (1e-6)", run,
-          ("rows_as_batched", "last_batch_left_out"), seconds=30),
+          ("rows_as_batched", "last_batch_left_out", "shares_of_the_first_process"), seconds=30),
 )  # fmt: skip
+
+if __name__ == "__main__":
+    found = in_process(int(sys.argv[1]), int(sys.argv[2]), "--quick" in sys.argv)
+    print(json.dumps({"n": found.n, "failures": found.failures, "exposure": found.exposure}))

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -123,17 +125,40 @@ class Ended:
 
 def run(module: str, *flags: object, stdin: str | None = None, timeout: float = 300, **options) -> Ended:
     """Runs `python -m MODULE FLAGS` to its end."""
-    began = time.monotonic()
     if stdin is not None:
         options["stdin"] = subprocess.PIPE
-    process = start(module, *flags, **options)
+    began = time.monotonic()
+    return wait(start(module, *flags, **options), timeout, began, stdin)
+
+
+def wait(process: subprocess.Popen[str], timeout: float, began: float | None = None, stdin: str | None = None) -> Ended:
+    """How a process ended, or that it, and what it had started, had to be killed after so many seconds.
+
+    Args:
+      began: what its seconds are counted from; None: from now.
+    """
+    began = time.monotonic() if began is None else began
     try:
         out, err = process.communicate(stdin, timeout)
     except subprocess.TimeoutExpired:
-        process.kill()
+        for pid in (*children(process.pid), process.pid):
+            os.kill(pid, signal.SIGKILL)
         out, err = process.communicate()
         err += f"\n(killed after {timeout} s)"
     return Ended(process.returncode, out, err, time.monotonic() - began)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that are not gone."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+def free_port() -> int:
+    """Of the loopback interface."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 def hash_files(folder: Path) -> dict[str, str]:

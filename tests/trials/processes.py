@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from tests.trials.devices import DESCENT, SMALL, compare, on_devices, read, train
 from tests.trials.faults import FAULT
-from tests.trials.harness import Ended, Outcome, Trial, start
+from tests.trials.harness import Ended, Outcome, Trial, children, free_port, start, wait
 
 PROMISED_SECONDS = 30  # from a loss to the end of the other process
 LOST = 7
@@ -38,30 +37,15 @@ LOSSES = [
 
 def start_two(folder: Path, updates: int, *flags: str) -> list[subprocess.Popen[str]]:
     """Starts both processes of a run, two devices each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     settings = (f"--run_dir={folder}", f"--max_steps={updates}", "--log_every=1", "--no-hugepages")
-    found = (f"--coordinator=127.0.0.1:{port}", "--num_processes=2")
+    found = (f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2")
     env = on_devices(2, folder.parent / "cache") | {FAULT: DESCENT}
     return [start("train.main", *SMALL, *settings, *found, f"--process_id={n}", *flags, env=env) for n in (0, 1)]
 
 
-def wait(process: subprocess.Popen[str], seconds: float, since: float) -> Ended:
-    """How a process ended, or that it had to be killed after so many seconds."""
-    try:
-        out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        _kill(process)
-        out, err = process.communicate()
-        err += f"\n(killed after {seconds} s)"
-    return Ended(process.returncode, out, err, time.monotonic() - since)
-
-
 def finish(processes: Sequence[subprocess.Popen[str]], name: str, outcome: Outcome) -> bool:
     """Waits until both have ended; whether they ended well, and only the first spoke."""
-    began = time.monotonic()
-    ended = [wait(process, 600, began) for process in processes]
+    ended = [wait(process, 600) for process in processes]
     good = [outcome.check(each.code == 0, f"{name}, process {n}: {each}") for n, each in enumerate(ended)]
     return outcome.check(ended[1].out == "", f"{name}: process 1 printed {ended[1].out[:100]!r}") and all(good)
 
@@ -74,7 +58,7 @@ def two_processes(quick: bool, folder: Path) -> Outcome:
         return outcome
     if finish(start_two(two, updates), "two processes", outcome):
         compare("two processes", read(one), read(two), 1e-5, outcome)
-    losses = [LOSSES[2], LOSSES[4]] if quick else LOSSES
+    losses = [Loss(1, "supervisor", signal.SIGKILL)] if quick else LOSSES
     for number, loss in enumerate(losses if not outcome.failures else []):
         _lose(loss, folder / f"lost-{number}", updates, quick, outcome)
     outcome.require("told which process is lost", len(losses))
@@ -91,9 +75,10 @@ def _lose(loss: Loss, run: Path, updates: int, quick: bool, outcome: Outcome) ->
     deadline = time.monotonic() + 300
     while not (run / "checkpoints" / "5").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    victims = [lost.pid] if loss.program == "supervisor" else _children(lost.pid)
+    victims = [lost.pid] if loss.program == "supervisor" else children(lost.pid)
     if not outcome.check(len(victims) == 1 and other.poll() is None, f"{loss}: there is nobody to lose"):
-        list(map(_kill, processes))
+        for process in processes:
+            wait(process, 0)
         return
     began = time.monotonic()
     os.kill(victims[0], loss.signal)
@@ -108,7 +93,7 @@ def _lose(loss: Loss, run: Path, updates: int, quick: bool, outcome: Outcome) ->
         os.kill(victims[0], signal.SIGCONT)
     own = wait(lost, PROMISED_SECONDS, began)
     outcome.check(own.code not in (0, None), f"{loss}: it went on: {own}")
-    outcome.check(not _children(lost.pid), f"{loss}: its worker is left")
+    outcome.check(not children(lost.pid), f"{loss}: its worker is left")
     again = start_two(run, updates, *flags)
     if finish(again, f"{loss}, started again", outcome):
         compare(str(loss), read(run.with_name("two")), read(run), 1e-5, outcome)
@@ -120,19 +105,8 @@ def _last(ended: Ended) -> str:
     return (ended.err.strip().splitlines() or [""])[-1]
 
 
-def _children(pid: int) -> list[int]:
-    """The processes that a process has started and that are not gone."""
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    for pid in (*_children(process.pid), process.pid):
-        os.kill(pid, signal.SIGKILL)
-
-
 TRIALS = (
     Trial("T16", "two processes of two devices train as one of four does (1e-5); if one is killed or stopped the other "
           "ends within 30 s with code 7 and says which, and the same commands go on", two_processes,
-          ("means_of_means", "workers_outlive_their_supervisor"), seconds=100),
+          ("shares_of_the_first_process", "workers_outlive_their_supervisor"), seconds=100),
 )  # fmt: skip

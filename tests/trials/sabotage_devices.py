@@ -49,6 +49,20 @@ def parts_count_alike() -> None:
     step.add_up = add_up
 
 
+def shares_of_the_first_process() -> None:
+    """Every process packs the shares that the first one packs."""
+    import dataclasses
+
+    from bert_jax.data.batches import Batches
+
+    real = Batches.__getitem__
+
+    def getitem(self, number):
+        return real(dataclasses.replace(self, own=self.own and range(len(self.own))), number)
+
+    Batches.__getitem__ = getitem  # type: ignore[method-assign]
+
+
 def rows_as_batched() -> None:
     """What is predicted stays in the order in which it was computed."""
     import numpy as np
@@ -88,6 +102,7 @@ DEVICES = (
     means_of_means,
     dropout_by_place,
     parts_count_alike,
+    shares_of_the_first_process,
     rows_as_batched,
     last_batch_left_out,
     workers_outlive_their_supervisor,
