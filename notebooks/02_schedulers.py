@@ -36,7 +36,7 @@ sys.path.insert(0, str(root))
 # %%
 from train.schedulers import SCHEDULERS
 
-batches = {"sst": 4, "quora": 10, "sts": 3}
+batches = {"sst": 3, "quora": 6, "sts": 2}
 orders = {name: list(make(batches, 1, 0)) for name, make in SCHEDULERS.items()}
 for name, order in orders.items():
     print(f"{name:9}", *order)
@@ -116,10 +116,10 @@ from train.log import dev_entries
 sst, quora = tasks = find_tasks("sst,quora")
 figure, grid = plt.subplots(1, len(tasks), figsize=(9, 3), layout="constrained")
 for axes, task in zip(grid, tasks, strict=True):
-    for scheduler, color in zip(("in_turn", "mtdnn"), COLORS, strict=False):
+    for scheduler, style in (("in_turn", "o-"), ("mtdnn", "s--")):
         log = dev_entries(folders[scheduler, 1] / "metrics.jsonl")
         scores = [entry["dev"][task.name][task.metric] for entry in log]
-        axes.plot([entry["epoch"] for entry in log], scores, ".-", color=color, label=scheduler)
+        axes.plot([entry["epoch"] for entry in log], scores, style, label=scheduler)
     axes.set_title(f"{task.name}, {task.metric} on dev", loc="left", fontsize=10)
     axes.set(xlabel="epoch", xticks=[entry["epoch"] for entry in log], ylim=(0, 1))
 grid[0].legend(frameon=False)

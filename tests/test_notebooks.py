@@ -23,10 +23,10 @@ def cells(path: Path) -> list[tuple[str, str]]:
     return [(cell.cell_type, cell.source) for cell in jupytext.read(path).cells]
 
 
-def differences(name: str, folder: Path = FOLDER) -> list[str]:
+def differences(name: str, folder: Path = FOLDER) -> list[object]:
     """Cells of the two files of a notebook that are not the same."""
     first, second = cells(folder / f"{name}.py"), cells(folder / f"{name}.ipynb")
-    missing = [] if len(first) == len(second) else [f"{len(first)} cells and {len(second)}"]
+    missing: list[object] = [] if len(first) == len(second) else [f"{len(first)} cells and {len(second)}"]
     return missing + [b for a, b in zip(first, second, strict=False) if a != b]
 
 
