@@ -62,7 +62,7 @@ for row, order in enumerate(orders.values()):
 axes.set_yticks(range(len(orders)), list(orders))
 axes.invert_yaxis()
 axes.grid(visible=False)
-axes.set_xlabel("update")
+axes.set(xlabel="update", xticks=range(0, 1 + max(map(len, orders.values())), 3))
 axes.legend([axes.barh(0, 0, color=color) for color in colors.values()], colors, ncols=3)
 plt.show()
 
