@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ class Steps:
         self.batch = dataclasses.replace(batches, own=parallel.own)[0]
         self.step: Callable[..., Any] = parallel.compile_train_step(make_train_step(model, SST, tx, trained, 0))
         self.state = parallel.place(init_state(jax.tree.map(jnp.asarray, params), tx, trained))
-        self.leaves = len(jax.tree.leaves(self.state))
+        self.arrays = len(jax.tree.leaves(self.state))
 
     def seconds(self, count: int) -> float:
         """Of a step. As the loop does, each step's loss is read once the next one is under way."""
@@ -62,7 +62,7 @@ class Steps:
 
 
 def take_turns(methods: list[Method], rounds: int, count: int) -> dict[str, list[float]]:
-    """Milliseconds of a tiny step by each method, `rounds` times `count` steps; and how many arrays a state has."""
+    """Milliseconds of a tiny step by each method, `rounds` times `count` steps."""
     bert = dataclasses.replace(SIZES["bert-base"], **TINY)
     steps = {method: Steps(bert, Parallel(1, method), 8) for method in methods}
     for each in steps.values():
@@ -71,17 +71,25 @@ def take_turns(methods: list[Method], rounds: int, count: int) -> dict[str, list
     for _ in range(rounds):
         for method, each in steps.items():
             found[method].append(1000 * each.seconds(count))
-    return found | {"arrays": [next(iter(steps.values())).leaves]}
+    return found
 
 
-def of_two_processes(rounds: int, count: int) -> dict[str, list[float]]:
-    """The same in two processes, which start this file again."""
+def in_processes(count: int, flags: argparse.Namespace) -> dict[str, list[float]]:
+    """The same in so many new processes, of one device each."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    command = [sys.executable, "-m", "benchmarks.overhead", f"--rounds={rounds}", f"--steps={count}", f"--port={port}"]
+    command = [sys.executable, "-m", "benchmarks.overhead", f"--rounds={flags.rounds}", f"--steps={flags.steps}"]
+    # XLA takes minutes to compile products of such small arrays well.
+    env = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_ENABLE_COMPILATION_CACHE": "false"}
     workers = [
-        subprocess.Popen([*command, f"--process={number}"], stdout=subprocess.PIPE, text=True) for number in (0, 1)
+        subprocess.Popen(
+            [*command, f"--of={count}", f"--port={port}", f"--process={number}"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+        for number in range(count)
     ]
     said = [worker.communicate()[0] for worker in workers]
     if any(worker.returncode for worker in workers):
@@ -103,30 +111,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="how often each method has its turn")
     parser.add_argument("--steps", type=int, default=50, help="steps of a turn")
     parser.add_argument("--model", default="bert-base", choices=SIZES, help="size of the whole step")
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
+    for hidden in ("--of", "--port", "--process"):
+        parser.add_argument(hidden, type=int, help=argparse.SUPPRESS)
     flags = parser.parse_args()
-    if flags.process is not None:
-        join_processes(f"127.0.0.1:{flags.port}", 2, flags.process, 60)
-        print(json.dumps(take_turns(["shard_map", "pmap"], flags.rounds, flags.steps)))
+    if flags.of:
+        methods: list[Method] = ["shard_map", "pmap"] if flags.of > 1 else ["jit", "pmap", "shard_map"]
+        if flags.of > 1:
+            join_processes(f"127.0.0.1:{flags.port}", flags.of, flags.process, 60)
+        print(json.dumps(take_turns(methods, flags.rounds, flags.steps)))
         return
     machine = describe_machine()
     print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}; jax {jax.__version__}", flush=True)
     whole = Steps(SIZES[flags.model], Parallel(1), 32)
     whole.seconds(1)
     step = 1000 * statistics.median(whole.seconds(1) for _ in range(3))
-    print(f"a step of {flags.model}, 32 texts of {LENGTH} tokens, float32: {step:.0f} ms")
+    arrays = f"{whole.arrays} arrays, 32 texts of {LENGTH} tokens, float32"
+    print(f"a step of {flags.model}, {arrays}: {step:.0f} ms", flush=True)
     del whole
-    one = take_turns(list(get_args(Method)), flags.rounds, flags.steps)
-    two = of_two_processes(flags.rounds, flags.steps)
-    print(f"a tiny step, {one.pop('arrays')[0]} arrays: ms, then ms beyond the first of its kind, and of that step")
-    two.pop("arrays")
-    for where, found in (("one process", one), ("two processes", two)):
+    print("a tiny step of as many arrays: ms, then ms beyond the first method, and as a share of the whole step")
+    for count, where in ((1, "one process"), (2, "two processes")):
+        found = in_processes(count, flags)
         first = next(iter(found.values()))
         for method, times in found.items():
-            print(show(f"{where}, {method}", times, first, step))
+            print(show(f"{where}, {method}", times, first, step), flush=True)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
     main()

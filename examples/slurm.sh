@@ -1,10 +1,11 @@
 #!/bin/bash
-# Two hosts, one process on each with all of its GPUs. Not tried on a cluster yet: see docs/scale.md.
+# Two hosts with eight GPUs each, and a process for each GPU, as JAX has it under Slurm: with one process a host it would
+# use one GPU a host. Not tried on a cluster yet: see docs/scale.md.
 #SBATCH --job-name=bert-jax
 #SBATCH --nodes=2
-#SBATCH --ntasks-per-node=1
+#SBATCH --ntasks-per-node=8
 #SBATCH --gpus-per-node=8
-#SBATCH --cpus-per-task=16
+#SBATCH --cpus-per-task=4
 #SBATCH --time=04:00:00
 #SBATCH --signal=TERM@120     # two minutes before the end: the run saves its state and exits with 75
 #SBATCH --requeue

