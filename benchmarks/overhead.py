@@ -1,14 +1,14 @@
 """`python -m benchmarks.overhead`: what it costs a step that several devices, or several processes, run it.
 
-The step is the program's own, AdamW and all, with as many arrays as BERT-base's has, each of them tiny: what is left to
-measure is dispatch. One device runs it by `jit`, `pmap` and `shard_map`; then two processes of one device each run it
-by `pmap` and `shard_map`. Methods take turns. A step of BERT-base itself says how much that is.
+A step that does next to nothing, on a state of as many arrays as BERT-base's with AdamW: it adds up one number over the
+devices, as gradients are, and adds it to every array. So what is left to measure is dispatch. One device runs it by
+`jit`, `pmap` and `shard_map`; then two processes of one device each run it by `shard_map` and `pmap`. Methods take
+turns. A step of BERT-base itself says how much that is.
 """
 
 import argparse
 import dataclasses
 import json
-import os
 import socket
 import statistics
 import subprocess
@@ -25,26 +25,36 @@ from benchmarks.texts import random_examples
 from bert_jax.config import SIZES, BertConfig, ModelConfig
 from bert_jax.data.batches import training_batches
 from bert_jax.heads import init_params
+from bert_jax.packing import PackedBatch
 from bert_jax.tasks import TASKS
 from train.optim import make_optimizer
 from train.parallel import Method, Parallel, join_processes
-from train.step import init_state, make_train_step, trained_parts
+from train.step import TrainState, init_state, make_train_step, trained_parts
 
 SST, LENGTH = TASKS["sst"], 26
 TINY = {"hidden_size": 12, "intermediate_size": 12, "max_position_embeddings": 32, "vocab_size": 1200}
 
 
-class Steps:
-    """Updates by one method, again and again on one batch."""
+def next_to_nothing(state: TrainState, batch: PackedBatch, axis_name: str | None = None):
+    """A train step as `make_train_step` makes them, without a model."""
+    added = jnp.sum(jnp.asarray(batch.weights))
+    added = added if axis_name is None else jax.lax.psum(added, axis_name)
+    return jax.tree.map(lambda leaf: leaf + added.astype(leaf.dtype), state), {"loss": added}
 
-    def __init__(self, bert: BertConfig, parallel: Parallel, examples: int):
-        """A state, and the step, compiled when it first runs."""
+
+class Steps:
+    """Steps by one method, again and again on one batch."""
+
+    def __init__(self, bert: BertConfig, parallel: Parallel, examples: int, whole: bool = False):
+        """A state, and the step, compiled when it first runs; a whole one or next to nothing."""
         model = ModelConfig(bert)
         params, trained, tx = init_params(model, [SST], seed=0), trained_parts(model, SST), make_optimizer(1e-5)
         encoded = random_examples(SST, examples, bert.vocab_size, LENGTH)
         batches = training_batches(encoded, "sst", 0, examples, 1, parallel.count, LENGTH)
         self.batch = dataclasses.replace(batches, own=parallel.own)[0]
-        self.step: Callable[..., Any] = parallel.compile_train_step(make_train_step(model, SST, tx, trained, 0))
+        self.step: Callable[..., Any] = parallel.compile_train_step(
+            make_train_step(model, SST, tx, trained, 0) if whole else next_to_nothing
+        )
         self.state = parallel.place(init_state(jax.tree.map(jnp.asarray, params), tx, trained))
         self.arrays = len(jax.tree.leaves(self.state))
 
@@ -62,7 +72,7 @@ class Steps:
 
 
 def take_turns(methods: list[Method], rounds: int, count: int) -> dict[str, list[float]]:
-    """Milliseconds of a tiny step by each method, `rounds` times `count` steps."""
+    """Milliseconds of a step of next to nothing by each method, `rounds` times `count` steps."""
     bert = dataclasses.replace(SIZES["bert-base"], **TINY)
     steps = {method: Steps(bert, Parallel(1, method), 8) for method in methods}
     for each in steps.values():
@@ -80,14 +90,11 @@ def in_processes(count: int, flags: argparse.Namespace) -> dict[str, list[float]
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     command = [sys.executable, "-m", "benchmarks.overhead", f"--rounds={flags.rounds}", f"--steps={flags.steps}"]
-    # XLA takes minutes to compile products of such small arrays well.
-    env = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_ENABLE_COMPILATION_CACHE": "false"}
     workers = [
         subprocess.Popen(
             [*command, f"--of={count}", f"--port={port}", f"--process={number}"],
             stdout=subprocess.PIPE,
             text=True,
-            env=env,
         )
         for number in range(count)
     ]
@@ -122,13 +129,15 @@ def main() -> None:
         return
     machine = describe_machine()
     print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}; jax {jax.__version__}", flush=True)
-    whole = Steps(SIZES[flags.model], Parallel(1), 32)
+    whole = Steps(SIZES[flags.model], Parallel(1), 32, whole=True)
     whole.seconds(1)
     step = 1000 * statistics.median(whole.seconds(1) for _ in range(3))
     arrays = f"{whole.arrays} arrays, 32 texts of {LENGTH} tokens, float32"
     print(f"a step of {flags.model}, {arrays}: {step:.0f} ms", flush=True)
     del whole
-    print("a tiny step of as many arrays: ms, then ms beyond the first method, and as a share of the whole step")
+    print(
+        "a step of next to nothing on as many arrays: ms, then ms beyond the first method, and as a share of that step"
+    )
     for count, where in ((1, "one process"), (2, "two processes")):
         found = in_processes(count, flags)
         first = next(iter(found.values()))
