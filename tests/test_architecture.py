@@ -56,7 +56,7 @@ def test_the_checks_above_can_fail(tmp_path):
 
 
 def test_one_file_each_knows_orbax_devices_and_the_command_line():
-    owners = {"orbax": "train.checkpoint", "jax.pmap": "train.parallel", "tyro": "train.command"}
+    owners = {"orbax": "train.checkpoint", "jax.pmap": "train.parallel", "tyro": "train.flags"}
     for word, owner in owners.items():
         users = {name for name, path in sources().items() if word in _code(path)}
         assert users == {owner}, f"{word} is used in {users}"
