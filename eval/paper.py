@@ -19,6 +19,7 @@ from train.inputs import read_tables
 from train.interrupt import Interrupt
 from train.recipes import RECIPES, resolve_stages, start_config
 from train.rundir import make_folder
+from train.sections import PAPER_SECTIONS
 
 QUICK_SHARE = 0.25  # of the train tables
 RESAMPLES, QUICK_RESAMPLES = 1000, 200  # draws of each interval
@@ -185,4 +186,4 @@ def describe(flags: PaperConfig) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_command(PaperConfig, main, "eval.paper", trains=True)
+    run_command(PaperConfig, main, "eval.paper", trains=True, sections=PAPER_SECTIONS)

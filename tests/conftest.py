@@ -31,3 +31,13 @@ def course() -> Path:
     if folder is None:
         pytest.skip("the course's tables are not at hand (set CS224N_DATA)")
     return folder
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A web server on this machine; nobody waits between two attempts to reach it."""
+    from tests.loopback import serving
+
+    monkeypatch.setattr("bert_jax.data.download.WAITS", (0.0, 0.0))
+    with serving() as server:
+        yield server

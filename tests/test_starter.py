@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from bert_jax.errors import InputError
-from train.command import parse_flags
 from train.config import TrainConfig
+from train.flags import parse_flags
 from train.starter import translate
 
 

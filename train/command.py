@@ -2,20 +2,17 @@
 
 import contextlib
 import errno
-import inspect
-import io
 import os
-import re
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import tyro
-
 from bert_jax.errors import InputError, StorageError, UserError
 from train.environment import keep_compiled_programs, restart_with_huge_pages
+from train.flags import parse_flags
+from train.sections import Sections
 
 Config = TypeVar("Config")
 Prepare = Callable[[list[str]], tuple[list[str], Any]]
@@ -28,6 +25,7 @@ def run_command(
     args: Sequence[str] | None = None,
     prepare: Prepare | None = None,
     trains: bool = False,
+    sections: Sections | None = None,
 ) -> None:
     """Runs `python -m MODULE ARGS`, and exits with the code of the error if there is one.
 
@@ -36,11 +34,13 @@ def run_command(
     Args:
       prepare: the flags as they are meant, and the values that hold where there is none.
       trains: whether it works so long that huge pages are worth starting again for.
+      sections: the flags under headings, for the help.
     """
     given = list(sys.argv[1:] if args is None else args)
     flags = [flag for flag in given if flag != "--debug" and not (trains and flag == "--no-hugepages")]
     try:
-        config = parse_flags(config_class, module, *(prepare(flags) if prepare else (flags, None)), trains=trains)
+        meant, default = prepare(flags) if prepare else (flags, None)
+        config = parse_flags(config_class, module, meant, default, trains, sections)
         if trains and args is None and "--no-hugepages" not in given:
             restart_with_huge_pages()
         keep_compiled_programs()
@@ -74,39 +74,6 @@ def run_command(
         sys.exit(StorageError.exit_code)
 
 
-def parse_flags(
-    config_class: type[Config],
-    module: str,
-    args: Sequence[str] | None = None,
-    default: Config | None = None,
-    trains: bool = False,
-) -> Config:
-    """Flags -> the dataclass whose fields they are.
-
-    Args:
-      default: the values that hold where there is no flag, if they are not those of the class.
-      trains: as in `run_command`.
-
-    Raises:
-      InputError: what is wrong with them, in one sentence.
-    """
-    said = io.StringIO()
-    description = f"{inspect.getdoc(config_class)}\n\nWith --debug, an error shows where in the program it came up."
-    if trains:
-        description += " With --no-hugepages, memory comes in pages of the usual size."
-    settings: dict[str, Any] = {} if default is None else {"default": default}
-    prog = f"python -m {module}"
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                config_class, prog=prog, description=description, args=args, use_underscores=True, **settings
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise InputError(f"{_sentence(said.getvalue())}; see python -m {module} --help") from None
-
-
 def read_stdin() -> list[str]:
     """The lines of standard input.
 
@@ -122,13 +89,3 @@ def read_stdin() -> list[str]:
     if not text:
         raise InputError("there is no text on stdin; it takes one text a line, or two with a tab between them")
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-
-
-def _sentence(box: str) -> str:
-    """What tyro says in a box of several lines, as one line: the error itself and its guess at what was meant."""
-    lines = [re.sub(r"^[│╭╰|]\s?|\s?[│╮╯|]$", "", line).strip() for line in box.splitlines()[1:]]
-    sections = re.split(r"\s*─{3,}\S*\s*", " ".join(lines))
-    error = sections[0].split(" Got errors:")[0].strip().rstrip(".")
-    guess = next((section for section in sections if section.startswith("Perhaps you meant")), "")
-    flags = re.findall(r"--[\w]+", guess)
-    return error + (f" (perhaps you meant {' or '.join(dict.fromkeys(flags))})" if flags else "")

@@ -8,6 +8,7 @@ from train.config import TrainConfig
 from train.events import check_tensorboard
 from train.interrupt import Interrupt
 from train.recipes import idle_flags, resolve_stages, with_recipe, without
+from train.sections import RUN_SECTIONS
 from train.stages import run_stages
 from train.starter import translate
 from train.supervisor import is_worker, supervise, working
@@ -34,4 +35,11 @@ def main(config: TrainConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(TrainConfig, main, "train.main", prepare=lambda flags: with_recipe(translate(flags)), trains=True)
+    run_command(
+        TrainConfig,
+        main,
+        "train.main",
+        prepare=lambda flags: with_recipe(translate(flags)),
+        trains=True,
+        sections=RUN_SECTIONS,
+    )
