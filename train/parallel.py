@@ -41,12 +41,17 @@ def join_processes(coordinator: str, count: int | None, number: int | None, time
       InputError: there is no such cluster, or the port is taken.
     """
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from `interrupt.py`
-    # In a Slurm job JAX would give a process one device alone, even if it is told where the others are.
-    where = {} if coordinator == "auto" else {"cluster_detection_method": "deactivate"}
-    address = None if coordinator == "auto" else coordinator
-    timeouts = {"initialization_timeout": timeout, "heartbeat_timeout_seconds": timeout}
+    is_auto = coordinator == "auto"
     try:
-        jax.distributed.initialize(address, count, number, **where, **timeouts)
+        jax.distributed.initialize(
+            None if is_auto else coordinator,
+            count,
+            number,
+            # In a Slurm job JAX would give a process one device alone, even if it is told where the others are.
+            cluster_detection_method=None if is_auto else "deactivate",
+            initialization_timeout=timeout,
+            heartbeat_timeout_seconds=timeout,
+        )
     except ValueError as error:
         raise InputError(
             f"--coordinator=auto finds no cluster here ({error}); name HOST:PORT, --num_processes and --process_id"
