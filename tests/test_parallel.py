@@ -19,6 +19,7 @@ from bert_jax.tasks import MASKED_LM, TASKS, Task
 from tests.builders import lively_params, random_examples, tiny_model
 from tests.test_masked_lm import ALL, VOCABULARY, texts_of
 from tests.test_step import assert_trees_close
+from tests.trials.harness import free_port
 from train.config import TrainConfig, resolve
 from train.parallel import Method, Parallel
 from train.step import init_state, make_train_step, trained_parts
@@ -107,12 +108,6 @@ def test_a_segmentation_fault_after_a_port_in_use_is_about_the_port():
     said = "E1125 add_port.cc:83] Failed to add port to server: No address added out of total 1 resolved"
     error = explain(11, said, "host:1", 9)
     assert type(error) is InputError and "host:1: process 0 cannot listen there; is the port in use?" in str(error)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def start(folder: Path, number: int, port: int, *flags: str) -> subprocess.Popen[str]:
