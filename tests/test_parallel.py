@@ -136,7 +136,7 @@ def start_one(folder: Path, *flags: str, **env: str) -> subprocess.Popen[str]:
 def test_two_processes_stop_at_one_update_and_go_on(tmp_path):
     """SIGTERM comes to the second process alone; both stop there with code 75, and the first has saved.
 
-    They go on as tasks of Slurm, which say themselves where they find together.
+    They go on as tasks of Slurm, which say themselves where they find together, and then as one process with one device.
     """
     port, run = free_port(), tmp_path / "run"
     first, second = (start(run, number, port, "--max_steps=3000", "--epochs=150") for number in (0, 1))
@@ -154,6 +154,9 @@ def test_two_processes_stop_at_one_update_and_go_on(tmp_path):
     said = [process.communicate(timeout=120) for process in again]
     assert [process.returncode for process in again] == [0, 0], said
     assert (run / "checkpoints" / str(saved + 2)).exists() and "4 x cpu of 2 processes, shard_map" in said[0][0]
+    alone = start_one(run, "--devices=1", f"--max_steps={saved + 3}", "--epochs=150")
+    out, err = alone.communicate(timeout=120)
+    assert alone.returncode == 0 and f"going on after {saved + 2}" in out and "1 x cpu, jit" in out, (out, err)
 
 
 def test_a_process_that_is_alone_says_so_in_one_sentence(tmp_path):
