@@ -136,7 +136,7 @@ def start_one(folder: Path, *flags: str, **env: str) -> subprocess.Popen[str]:
 def test_two_processes_stop_at_one_update_and_go_on(tmp_path):
     """SIGTERM comes to the second process alone; both stop there with code 75, and the first has saved.
 
-    They go on as tasks of Slurm, which say themselves where they find together, and then as one process with one device.
+    They go on as tasks of Slurm, which say themselves where they find together, and then as one process of one device.
     """
     port, run = free_port(), tmp_path / "run"
     first, second = (start(run, number, port, "--max_steps=3000", "--epochs=150") for number in (0, 1))
