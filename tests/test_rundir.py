@@ -27,8 +27,14 @@ def begin(path: Path, files: dict[str, str] = FILES, checkpoint_bytes: int = 0, 
         return run.fingerprint
 
 
+def begin_and_train(path: Path) -> str:
+    fingerprint = begin(path)
+    append(path / "metrics.jsonl", {"step": 50, "loss": {}})
+    return fingerprint
+
+
 def test_a_run_goes_on_with_settings_that_do_not_change_it(tmp_path):
-    first = begin(tmp_path)
+    first = begin_and_train(tmp_path)
     assert begin(tmp_path, epochs=9, max_steps=3, devices=1, log_every=7, save_every=2, save_minutes=1.0) == first
     assert open_run(tmp_path)[0].fingerprint == first and open_run(tmp_path)[1].epochs == 9
     tmp_path.rename(tmp_path.with_name("moved"))
@@ -37,7 +43,7 @@ def test_a_run_goes_on_with_settings_that_do_not_change_it(tmp_path):
 
 @pytest.mark.parametrize("change", [{"lr": 0.5}, {"seed": 1}, {"batch_size": 8}, {"tasks": "sst"}, {"max_length": 64}])
 def test_a_run_does_not_go_on_with_settings_that_change_it(tmp_path, change):
-    begin(tmp_path)
+    begin_and_train(tmp_path)
     (name,) = change
     before = (tmp_path / "config.json").read_text()
     with pytest.raises(WeightsError, match=rf"other settings: {name}: .* -> {change[name]};"):
@@ -45,8 +51,19 @@ def test_a_run_does_not_go_on_with_settings_that_change_it(tmp_path, change):
     assert (tmp_path / "config.json").read_text() == before
 
 
-def test_other_tables_or_weights_are_another_run(tmp_path):
+def test_the_folder_of_a_run_that_never_began_is_free_for_another(tmp_path):
     begin(tmp_path)
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "topic.toml").write_text("of the first one")
+    assert begin(tmp_path, lr=0.5) == open_run(tmp_path)[0].fingerprint
+    assert open_run(tmp_path)[1].lr == 0.5 and not (tmp_path / "tasks").exists()
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    with pytest.raises(WeightsError, match=r"other settings: lr: 0\.5 -> 0\.25"):
+        begin(tmp_path, lr=0.25)
+
+
+def test_other_tables_or_weights_are_another_run(tmp_path):
+    begin_and_train(tmp_path)
     with pytest.raises(WeightsError, match=r"other settings: a\.csv: 1 -> 0"):
         begin(tmp_path, files=FILES | {"a.csv": "0"})
     with pytest.raises(WeightsError, match="weights: None -> 3"):
@@ -54,7 +71,7 @@ def test_other_tables_or_weights_are_another_run(tmp_path):
 
 
 def test_other_versions_are_said_and_no_error(tmp_path, capsys):
-    begin(tmp_path)
+    begin_and_train(tmp_path)
     record = json.loads((tmp_path / "config.json").read_text())
     record["versions"]["jax"] = "0.1"
     (tmp_path / "config.json").write_text(json.dumps(record))

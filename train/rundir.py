@@ -94,6 +94,8 @@ def start_run(
 ) -> Iterator[RunDir]:
     """Makes the folder of a run, or goes on in it if it is the same run, and holds it against other processes.
 
+    A run that was refused or stopped before it left anything has nothing to lose: its folder is free for any other.
+
     Args:
       files: SHA-256 of each table, of definitions of tasks, of the vocabulary and of the weights, by name.
       checkpoint_bytes: size of one checkpoint.
@@ -121,8 +123,10 @@ def start_run(
     _check_room(run, 4 * checkpoint_bytes)  # the newest two, the best, and one that is being written
     make_folder(run.path)
     with locked(run.path / "lock"):
-        if run.config.exists():
+        if _has_begun(run):
             _check_same_run(run, record)
+        else:
+            shutil.rmtree(run.tasks, ignore_errors=True)  # of another run
         try:
             run.tokenizer.mkdir(exist_ok=True)
             tokenizer.save(run.tokenizer)
@@ -186,6 +190,11 @@ def _check_folder(run: RunDir) -> None:
     for inner in path.rglob("*"):  # what is written through a link is written elsewhere
         if inner.is_symlink() or not (inner.is_file() or inner.is_dir()):
             raise InputError(f"{inner} is a link, a pipe or a device; a run's folder has none")
+
+
+def _has_begun(run: RunDir) -> bool:
+    """Whether a run has left anything that another one in its folder would lose."""
+    return run.metrics.exists() or run.model.exists() or (run.checkpoints.exists() and any(run.checkpoints.iterdir()))
 
 
 def _check_same_run(run: RunDir, record: dict[str, Any]) -> None:
