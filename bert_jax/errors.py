@@ -1,7 +1,7 @@
 """Errors that are the user's to mend. Each is one sentence; a program prints it and exits with its code."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class UserError(Exception):
@@ -55,10 +55,16 @@ class Interrupted(UserError):
 def perhaps(name: str, known: Iterable[str]) -> str:
     """The known name that is most like an unknown one, as an error adds it; nothing if none is.
 
+    Args:
+      known: names, or what each is to be called.
+
     >>> perhaps("quara", ["sst", "quora"])
     ' (perhaps you meant quora)'
+    >>> perhaps("epoch", {"epochs": "--epochs"})
+    ' (perhaps you meant --epochs)'
     >>> perhaps("weather", ["sst", "quora"])
     ''
     """
+    called = known if isinstance(known, Mapping) else {}
     found = difflib.get_close_matches(name, known, n=1)
-    return f" (perhaps you meant {found[0]})" if found else ""
+    return f" (perhaps you meant {called.get(found[0], found[0])})" if found else ""

@@ -46,6 +46,7 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *part
         (["--save-minutes=x"], ["--save_minutes=x, but it is a number"]),
         (["--dry_run=True"], ["--dry_run takes no value; --no_dry_run turns it off"]),
         (["--run-dri", "x"], ["--run-dri is no flag here (perhaps you meant --run_dir)"]),
+        (["--learning_rate=1e-5"], ["--learning_rate=1e-5 is no flag here (perhaps you meant --lr)"]),
         (["--weather"], ["--weather is no flag here; --help lists those that there are"]),
         (["--tasks", "sst", "quora"], ["quora belongs to no flag; see python -m train.main --help"]),
         (["--lr=-1"], ["--lr=-1.0", "between 0 and 10"]),
@@ -98,6 +99,8 @@ def test_weights_that_do_not_fit_are_answered_with_code_3(tmp_path):
     done = command("train.main", f"--init={tmp_path}")
     assert_one_sentence(done, 3, "embeddings.word_embeddings.weight is [83, 20], not [9, 20]")
     assert_one_sentence(command("train.main", "--init=nowhere"), 3, "--init=nowhere")
+    named = command("train.main", "--init=bert-base-uncased")
+    assert_one_sentence(named, 3, "owner/name@revision", "perhaps you meant google-bert/bert-base-uncased")
 
 
 def test_debug_shows_the_traceback_before_the_sentence():

@@ -62,6 +62,17 @@ def test_the_folder_of_a_run_that_never_began_is_free_for_another(tmp_path):
         begin(tmp_path, lr=0.25)
 
 
+def test_a_folder_of_runs_names_one_of_them(tmp_path):
+    begin(tmp_path / "runs")
+    (tmp_path / "runs").rename(tmp_path / "b")
+    (tmp_path / "a" / "1-mlm").mkdir(parents=True)
+    with pytest.raises(InputError, match=f"is no run: .*; it holds some, such as {tmp_path / 'a'}$"):
+        open_run(tmp_path)
+    shutil.rmtree(tmp_path / "a")
+    with pytest.raises(InputError, match=f"such as {tmp_path / 'b'}$"):
+        open_run(tmp_path)
+
+
 def test_other_tables_or_weights_are_another_run(tmp_path):
     begin_and_train(tmp_path)
     with pytest.raises(WeightsError, match=r"other settings: a\.csv: 1 -> 0"):

@@ -22,6 +22,17 @@ from train.sections import Sections
 Config = TypeVar("Config")
 TYRO_FLAGS = ("help", "tyro_print_completion", "tyro_write_completion")
 WORDS = {int: "a whole number", float: "a number"}
+ELSEWHERE = {  # what other trainers call these
+    "learning_rate": "lr",
+    "num_epochs": "epochs",
+    "num_train_epochs": "epochs",
+    "per_device_train_batch_size": "batch_size",
+    "max_seq_length": "max_length",
+    "model_name_or_path": "init",
+    "output_dir": "run_dir",
+    "task": "tasks",
+    "task_name": "tasks",
+}
 
 
 def parse_flags(
@@ -74,7 +85,7 @@ def check_names(args: Iterable[str], hints: Mapping[str, Any]) -> None:
         if not name or name in TYRO_FLAGS:
             continue
         if name not in known:
-            guess = perhaps(name, known).replace("meant ", "meant --")
+            guess = perhaps(ELSEWHERE.get(name, name), {flag: f"--{flag}" for flag in known})
             raise InputError(f"{arg} is no flag here{guess or '; --help lists those that there are'}")
         if "=" in arg and (name in switches or name not in hints):
             off = f"; --no_{name} turns it off" if name in switches else ""

@@ -80,9 +80,8 @@ class Parallel:
         processes, local = jax.process_count(), jax.local_devices()
         if count is not None and not 1 <= count <= len(local):
             where = "" if processes == 1 else " here"
-            raise InputError(
-                f"--devices={count}, but there are {len(local)} devices of kind {local[0].platform}{where}"
-            )
+            there = "there is 1 device" if len(local) == 1 else f"there are {len(local)} devices"
+            raise InputError(f"--devices={count}, but {there} of kind {local[0].platform}{where}")
         mine = local[:count]
         of = [[d for d in jax.devices() if d.process_index == process][:count] for process in range(processes)]
         self.devices = [device for devices in of for device in devices]

@@ -229,7 +229,11 @@ def open_run(path: Path) -> tuple[RunDir, TrainConfig, ModelConfig, Tokenizer]:
         path = stages[-1]
     run = RunDir(path, "")
     if not run.config.exists():
-        raise InputError(f"--run_dir={path} is no run: there is no {run.config}")
+        inner = sorted(
+            folder for folder in path.glob("*/") if (folder / "config.json").exists() or stage_folders(folder)
+        )
+        guess = f"; it holds some, such as {inner[0]}" if inner else ""
+        raise InputError(f"--run_dir={path} is no run: there is no {run.config}{guess}")
     record = read_record(run)
     run = RunDir(path, _fingerprint(record))
     unknown = record["bert"].keys() - {field.name for field in dataclasses.fields(BertConfig)}
