@@ -70,7 +70,8 @@ def run_command(
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it
             raise
-        print("error: there is not enough memory; a smaller --batch_size or --row_length needs less", file=sys.stderr)
+        less = "a larger --accumulate or a smaller --batch_size" if trains else "a smaller --batch_size"
+        print(f"error: there is not enough memory; {less} needs less", file=sys.stderr)
         sys.exit(StorageError.exit_code)
 
 
