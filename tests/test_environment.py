@@ -55,7 +55,7 @@ print(os.environ.get("GLIBC_TUNABLES"), pages_in_words())
 def test_a_process_starts_again_once_and_keeps_its_number_and_other_tunables():
     first, again, said = python(RESTARTS, GLIBC_TUNABLES="glibc.malloc.arena_max=4").stdout.splitlines()
     assert first == again
-    assert said.startswith("glibc.malloc.arena_max=4:glibc.malloc.hugetlb=1 huge pages: started again")
+    assert said.startswith("glibc.malloc.arena_max=4:glibc.malloc.hugetlb=1 huge pages, for which")
     assert len(python(RESTARTS, GLIBC_TUNABLES="glibc.malloc.hugetlb=0").stdout.splitlines()) == 2
 
 

@@ -1,6 +1,7 @@
 """The command line: flags under headings, each default said once, and what is missing."""
 
 import dataclasses
+import io
 import os
 import re
 import shutil
@@ -63,6 +64,16 @@ def test_what_is_missing_is_named_with_its_help():
         parse_flags(Two, "m", ["--frist=1"])
     with pytest.raises(InputError, match=r"^--first needs a value: a whole number$"):
         parse_flags(Two, "m", ["--first"])
+
+
+def test_a_terminal_with_colours_is_told_the_same(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(InputError, match=r"^--scheduler=mtdn, but it is .* \(perhaps you meant mtdnn\)$"):
+        parse_flags(TrainConfig, "m", ["--scheduler=mtdn"])
+    with pytest.raises(InputError, match=r"^quora belongs to no flag; see python -m m --help$"):
+        parse_flags(TrainConfig, "m", ["--tasks", "sst", "quora"])
 
 
 @pytest.mark.parametrize("columns", [80, 120])

@@ -53,7 +53,7 @@ def pages_in_words() -> str:
         return "pages of the usual size"
     if RESTARTED not in os.environ:
         return "huge pages, as GLIBC_TUNABLES says"
-    return f"huge pages: started again with GLIBC_TUNABLES={HUGE_PAGES} (--no-hugepages: without)"
+    return "huge pages, for which the program started itself again (--no-hugepages: without)"
 
 
 def _has_huge_pages() -> bool:

@@ -12,6 +12,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import dropwhile, takewhile
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -67,8 +68,9 @@ def parse_flags(
     except SystemExit as stop:
         if not stop.code:
             raise
-        wrong = wrong_value(given, said.getvalue(), hints) or missing_flags(given, config_class)
-        raise InputError(wrong or f"{_sentence(said.getvalue())}; see {prog} --help") from None
+        box = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue())  # tyro has colours for a terminal, wherever it writes
+        wrong = wrong_value(given, box, hints) or missing_flags(given, config_class)
+        raise InputError(wrong or f"{_sentence(box)}; see {prog} --help") from None
     parts = [getattr(found, section) for section in sections] if sections else [found]
     return config_class(**{name: value for part in parts for name, value in vars(part).items()})
 
@@ -85,7 +87,7 @@ def check_names(args: Iterable[str], hints: Mapping[str, Any]) -> None:
         if not name or name in TYRO_FLAGS:
             continue
         if name not in known:
-            guess = perhaps(ELSEWHERE.get(name, name), {flag: f"--{flag}" for flag in known})
+            guess = perhaps(ELSEWHERE.get(name, name), known, "--{}")
             raise InputError(f"{arg} is no flag here{guess or '; --help lists those that there are'}")
         if "=" in arg and (name in switches or name not in hints):
             off = f"; --no_{name} turns it off" if name in switches else ""
@@ -197,7 +199,13 @@ def _name(arg: str) -> str:
 
 
 def _sentence(box: str) -> str:
-    """The error that tyro says in a box of several lines, as one line."""
-    lines = [re.sub(r"^[│╭╰|]\s?|\s?[│╮╯|]$", "", line).strip() for line in box.splitlines()[1:]]
-    error = re.split(r"\s*─{3,}\S*\s*", " ".join(lines))[0].strip().rstrip(".")
+    """The error that tyro says in a box, below its title and above a rule, as one line."""
+    lines = [line.strip(" │╰╯") for line in box.strip().splitlines()[1:]]
+    said = dropwhile(_is_rule, lines)
+    error = " ".join(takewhile(lambda line: not _is_rule(line), said)).rstrip(".")
     return re.sub(r"^Unrecognized options: (.*)", r"\1 belongs to no flag", error)
+
+
+def _is_rule(line: str) -> bool:
+    """Whether a line only divides; tyro's are of hyphens where the terminal has no other characters."""
+    return not line.strip("─-")
