@@ -98,15 +98,15 @@ def test_the_last_words_of_a_worker_become_a_sentence():
         (stuck, LostError, "process 0, at host:1, is lost or stuck"),
         (never, InputError, "did not find together within 9 s"),
     ):
-        error = explain(6, said, "host:1", 9)
+        error = explain(-6, said, "host:1", 9)
         assert type(error) is kind and part in str(error)
-    assert "SIGKILL" in str(explain(9, "", "host:1", 9))
+    assert "SIGKILL" in str(explain(-9, "", "host:1", 9))
 
 
 def test_a_segmentation_fault_after_a_port_in_use_is_about_the_port():
     """jaxlib 0.10.2 falls into one about every second time."""
     said = "E1125 add_port.cc:83] Failed to add port to server: No address added out of total 1 resolved"
-    error = explain(11, said, "host:1", 9)
+    error = explain(-11, said, "host:1", 9)
     assert type(error) is InputError and "host:1: process 0 cannot listen there; is the port in use?" in str(error)
 
 

@@ -7,6 +7,7 @@ optimizer state are the same on all of them and carry no device axis.
 
 import functools
 import json
+import signal
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
@@ -40,8 +41,7 @@ def join_processes(coordinator: str, count: int | None, number: int | None, time
     Raises:
       InputError: there is no such cluster, or the port is taken.
     """
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from `interrupt.py`
-    is_auto = coordinator == "auto"
+    is_auto, on_sigterm = coordinator == "auto", signal.getsignal(signal.SIGTERM)
     try:
         jax.distributed.initialize(
             None if is_auto else coordinator,
@@ -61,6 +61,7 @@ def join_processes(coordinator: str, count: int | None, number: int | None, time
             raise port_taken(coordinator) from None
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"--coordinator={coordinator}: {reason}") from None
+    signal.signal(signal.SIGTERM, on_sigterm)  # which JAX's preemption service has taken from `interrupt.py`
 
 
 class Parallel:

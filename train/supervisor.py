@@ -20,6 +20,7 @@ from bert_jax.errors import DivergedError, InputError, Interrupted, LostError, U
 from train.interrupt import Interrupt
 
 WORKER = "BERT_JAX_WORKER"  # in a worker's environment: its stdout, its stderr, and a pipe that its supervisor holds
+ENDED_BY_JAX = "Terminating process because the JAX distributed service detected fatal errors"
 TO_ONE_ANOTHER = (Interrupted, DivergedError)  # all processes come to these at the same update
 
 
@@ -71,22 +72,23 @@ def supervise(coordinator: str, timeout: int, debug: bool) -> int:
             signal.signal(number, handler)
         os.close(lifeline)
     listener.join(timeout=1)
-    if code < 0:
-        raise explain(-code, "".join(said), coordinator, timeout)
+    words = "".join(said)
+    if code < 0 or (code == 1 and ENDED_BY_JAX in words):
+        raise explain(code, words, coordinator, timeout)
     return code
 
 
-def explain(number: int, said: str, coordinator: str, timeout: int) -> UserError:
-    """Why a worker was ended by a signal, from what JAX's coordination service said last.
+def explain(code: int, said: str, coordinator: str, timeout: int) -> UserError:
+    """Why a worker was ended by a signal or by JAX, from what JAX's coordination service said last.
 
     Args:
-      number: of the signal.
+      code: with which it ended; that of a signal is negative. JAX has 1 up to version 0.7, and SIGABRT later.
       said: the last lines of its C++ libraries.
     """
     if "Failed to add port to server" in said:  # after which JAX may go on to a segmentation fault
         return port_taken(coordinator)
-    if number != signal.SIGABRT:
-        name = signal.Signals(number).name
+    if code < 0 and -code != signal.SIGABRT:
+        name = signal.Signals(-code).name
         return LostError(f"this process was ended by {name}, as it is when memory runs out; the same command goes on")
     on = "the same command, for each process, goes on from the last checkpoint"
     if "CoordinationService/RegisterTask" in said:
