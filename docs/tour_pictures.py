@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.text import Text
 
 DOCS = Path(__file__).parent
-COLUMNS = 96
+COLUMNS = 100
 COMMANDS = (
     "python -m train.main --scheduler=mtdnn",
     "echo 'The film is superb .' | python -m eval.predict --run_dir=runs/mtdnn --task=sst",
     "python -m train.main --scheduler=mtdn",
 )
-PAIR = ("How do I save money ?", "What is the best way to spend less ?")
+PAIR = ("A worker is sleeping under the trees .", "A worker is taking a nap on the grass with a smile .")
 
 
 def in_terminal(command: str, folder: Path) -> str:
