@@ -62,11 +62,6 @@ class MaskedLmHead(nn.Module):
         return logits + self.param("bias", nn.initializers.zeros, (self.config.vocab_size,))
 
 
-def first_hidden(hidden: Array, first_token: Array) -> Array:
-    """Hidden state of each text's [CLS]: [rows, length, hidden] -> [examples, texts, hidden]."""
-    return hidden.reshape(-1, hidden.shape[-1])[first_token]
-
-
 def mean_hidden(hidden: Array, segment_ids: Array, first_token: Array) -> Array:
     """Mean of the hidden states of each text, special tokens included: [examples, texts, hidden] float32."""
     num_texts = first_token.size
@@ -95,18 +90,25 @@ def used_parts(model: ModelConfig, task: Task) -> tuple[str, ...]:
     return ("bert", *pooler, *((task.name,) if has_parameters(model, task) else ()))
 
 
-def encode(model: ModelConfig, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None) -> Array:
-    """The encoder's last hidden state: [rows, length, hidden]."""
-    return Encoder(model.bert, model.dtype).apply({"params": params["bert"]}, batch, noise)  # type: ignore[return-value]
+def encode(
+    model: ModelConfig,
+    params: Params,
+    batch: PackedBatch,
+    noise: DropoutNoise | None = None,
+    read: np.ndarray | Array | None = None,
+) -> Array:
+    """The encoder's last hidden state: [rows, length, hidden]; of the tokens at `read` [...] alone, [..., hidden]."""
+    read = None if read is None else jnp.asarray(read)
+    encoder = Encoder(model.bert, model.dtype)
+    return encoder.apply({"params": params["bert"]}, batch, noise, read)  # type: ignore[return-value]
 
 
 def embed(model: ModelConfig, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None) -> Array:
     """The pooled embedding of every text: [examples, texts, hidden]."""
-    hidden = encode(model, params, batch, noise)
-    first_token = jnp.asarray(batch.first_token)
     if model.pooling == "mean":
-        return mean_hidden(hidden, jnp.asarray(batch.segment_ids), first_token)
-    first = first_hidden(hidden, first_token)
+        hidden = encode(model, params, batch, noise)
+        return mean_hidden(hidden, jnp.asarray(batch.segment_ids), jnp.asarray(batch.first_token))
+    first = encode(model, params, batch, noise, batch.first_token)
     return Pooler(model.bert, model.dtype).apply({"params": params["pooler"]}, first)  # type: ignore[return-value]
 
 
@@ -119,8 +121,7 @@ def predict_logits(
     has logits of the masked tokens alone, [masked, vocabulary]: no others are scored.
     """
     if task.kind == "mlm":
-        hidden = encode(model, params, batch, noise)
-        chosen = hidden.reshape(-1, hidden.shape[-1])[batch.masked]
+        chosen = encode(model, params, batch, noise, batch.masked)
         words = params["bert"]["embeddings"]["word"]["embedding"]
         head = MaskedLmHead(model.bert, model.dtype)
         return head.apply({"params": params[task.name]}, chosen, words)  # type: ignore[return-value]

@@ -43,14 +43,16 @@ class Embeddings(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention inside each text: [rows, length, hidden] -> the same."""
+    """Multi-head attention inside each text: [rows, length, hidden] -> the same, or of the tokens read alone."""
 
     config: BertConfig
     dtype: Dtype
     site: int
 
     @nn.compact
-    def __call__(self, x: Array, bias: Array, positions: Array, noise: DropoutNoise | None) -> Array:
+    def __call__(
+        self, x: Array, bias: Array, positions: Array, noise: DropoutNoise | None, read: Array | None = None
+    ) -> Array:
         config = self.config
         rows, length, hidden = x.shape
         qkv = dense(3 * hidden, self.dtype, "qkv")(x)
@@ -66,11 +68,11 @@ class SelfAttention(nn.Module):
             keep = keep_mask(noise.key, self.site, noise.token[:, None, :, None], feature, rate)
             weights = jnp.where(keep, weights / (1.0 - rate), 0.0)
         context = jnp.einsum("rhqk,rkhd->rqhd", weights.astype(value.dtype), value)
-        return dense(hidden, self.dtype, "output")(context.reshape(rows, length, hidden))
+        return dense(hidden, self.dtype, "output")(take(context.reshape(rows, length, hidden), read))
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around an exact GELU: [rows, length, hidden] -> the same."""
+    """Two linear layers around an exact GELU: [..., hidden] -> the same."""
 
     config: BertConfig
     dtype: Dtype
@@ -82,36 +84,55 @@ class FeedForward(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention, then feed-forward; each is dropped out, added to its input and normalized."""
+    """Attention, then feed-forward; each is dropped out, added to its input and normalized.
+
+    [rows, length, hidden] -> the same; of the tokens at `read` [...] alone, [..., hidden].
+    """
 
     config: BertConfig
     dtype: Dtype
     index: int
 
     @nn.compact
-    def __call__(self, x: Array, bias: Array, positions: Array, noise: DropoutNoise | None) -> Array:
+    def __call__(
+        self, x: Array, bias: Array, positions: Array, noise: DropoutNoise | None, read: Array | None = None
+    ) -> Array:
         config, rate, kept = self.config, self.config.hidden_dropout_prob, value_dtype(self.dtype)
         site = FIRST_LAYER_SITE + SITES_PER_LAYER * self.index
-        y = SelfAttention(config, self.dtype, site, name="attention")(x, bias, positions, noise)
-        x = layer_norm(config, "attention_norm")(x + dropout(y, rate, noise, site + 1)).astype(kept)
+        y = SelfAttention(config, self.dtype, site, name="attention")(x, bias, positions, noise, read)
+        token = None if noise is None else take(noise.token[..., None], read)[..., 0]
+        x = take(x, read) + dropout(y, rate, noise, site + 1, token)
+        x = layer_norm(config, "attention_norm")(x).astype(kept)
         y = FeedForward(config, self.dtype, name="feed_forward")(x)
-        return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, site + 2)).astype(kept)
+        return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, site + 2, token)).astype(kept)
 
 
 class Encoder(nn.Module):
-    """Embeddings and all layers: batch -> last hidden state [rows, length, hidden]."""
+    """Embeddings and all layers: batch -> last hidden state [rows, length, hidden].
+
+    Of the tokens at `read` [...], indices into the flattened rows, [..., hidden]: what the last layer does after its
+    attention is done for them alone, which are few where a head reads [CLS] or the masked tokens. Values and gradients
+    are those of the whole.
+    """
 
     config: BertConfig
     dtype: Dtype = "float32"
 
     @nn.compact
-    def __call__(self, batch: PackedBatch, noise: DropoutNoise | None = None) -> Array:
+    def __call__(self, batch: PackedBatch, noise: DropoutNoise | None = None, read: Array | None = None) -> Array:
         x = Embeddings(self.config, self.dtype, name="embeddings")(batch, noise)
         bias = attention_bias(jnp.asarray(batch.segment_ids))
         positions = jnp.asarray(batch.position_ids)
-        for index in range(self.config.num_hidden_layers):
-            x = EncoderLayer(self.config, self.dtype, index, name=f"layer_{index}")(x, bias, positions, noise)
+        last = self.config.num_hidden_layers - 1
+        for index in range(last + 1):
+            layer = EncoderLayer(self.config, self.dtype, index, name=f"layer_{index}")
+            x = layer(x, bias, positions, noise, read if index == last else None)
         return x
+
+
+def take(x: Array, read: Array | None) -> Array:
+    """The values of some tokens: [rows, length, features] -> [*read.shape, features]; without `read`, x itself."""
+    return x if read is None else x.reshape(-1, x.shape[-1])[read]
 
 
 def attention_bias(segment_ids: Array) -> Array:

@@ -100,11 +100,10 @@ def main(flags: EncodeConfig) -> None:
     encoded = encode_examples(source.tokenizer, examples, "separate", max_length)
 
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
     from bert_jax.data.batches import evaluation_batches
-    from bert_jax.heads import embed, encode, first_hidden
+    from bert_jax.heads import embed, encode
     from bert_jax.packing import PackedBatch
     from eval.evaluate import predict_split
     from train.finished import restore_run
@@ -119,7 +118,7 @@ def main(flags: EncodeConfig) -> None:
 
     def embed_texts(params: dict, batch: PackedBatch) -> jax.Array:
         if pooling == "cls":
-            return first_hidden(encode(model, params, batch), jnp.asarray(batch.first_token))[:, 0]
+            return encode(model, params, batch, read=batch.first_token)[:, 0]
         return embed(model, params, batch)[:, 0]
 
     step = programs.parallel.compile_predict_step(embed_texts)

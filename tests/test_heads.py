@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from bert_jax.config import ModelConfig
+from bert_jax.dropout import make_noise
 from bert_jax.errors import InputError
-from bert_jax.heads import cosine_similarity, embed, first_hidden, init_params, mean_hidden, predict_logits, used_parts
-from bert_jax.modules import attention_bias, layer_norm
+from bert_jax.heads import cosine_similarity, embed, encode, init_params, mean_hidden, predict_logits, used_parts
+from bert_jax.modules import attention_bias, layer_norm, take
 from tests.builders import THREE, TINY, encode_ids, lively_params, packed, padded, random_examples, tiny_model
+from tests.test_step import assert_trees_close
 
 SST, QUORA, STS = THREE
 
@@ -21,10 +23,29 @@ def test_pooling_takes_each_texts_own_tokens():
     batch = packed(encoded, [0, 1], 6, slots=3)
     hidden = jnp.asarray(batch.token_ids, jnp.float32)[..., None] * jnp.array([1.0, 10.0])
     first, segments = jnp.asarray(batch.first_token), jnp.asarray(batch.segment_ids)
-    for pooled in (first_hidden(hidden, first), mean_hidden(hidden, segments, first)):
+    for pooled in (take(hidden, first), mean_hidden(hidden, segments, first)):
         np.testing.assert_allclose(pooled[:2, :, 0], [[1, 2], [3, 4]])
         np.testing.assert_allclose(pooled[:2, :, 1], [[10, 20], [30, 40]])
     np.testing.assert_allclose(mean_hidden(hidden, segments, first)[2], 0.0)  # an empty slot
+
+
+def test_tokens_read_alone_have_the_values_and_gradients_of_the_whole_with_dropout():
+    model, params = tiny_model(), lively_params(tiny_model())
+    batch = packed(random_examples(STS, 5), range(5), 40)
+    noise = make_noise(3, 7, batch, model.bert.max_position_embeddings)
+    ways = jnp.sin(jnp.arange(model.bert.hidden_size))  # a sum alone would have no gradient through LayerNorm
+
+    def whole(bert):
+        return take(encode(model, {"bert": bert}, batch, noise), jnp.asarray(batch.first_token))
+
+    def alone(bert):
+        return encode(model, {"bert": bert}, batch, noise, batch.first_token)
+
+    np.testing.assert_allclose(alone(params["bert"]), whole(params["bert"]), atol=1e-6)
+    assert not np.allclose(alone(params["bert"]), encode(model, params, batch, None, batch.first_token), atol=1e-2)
+    gradients = [jax.grad(lambda bert, f=f: jnp.sum(f(bert) @ ways))(params["bert"]) for f in (alone, whole)]
+    assert_trees_close(*gradients, atol=1e-5)
+    assert any(np.abs(leaf).max() > 0.1 for leaf in jax.tree.leaves(gradients))
 
 
 def test_layer_norm_has_berts_epsilon_and_not_flaxs():

@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bert_jax.config import BertConfig
 from bert_jax.errors import WeightsError
-from bert_jax.heads import MaskedLmHead, Pooler, first_hidden
+from bert_jax.heads import MaskedLmHead, Pooler
 from bert_jax.modules import Encoder
 from bert_jax.packing import BatchShape, PackedBatch, pack
 from bert_jax.weights import find_weights, load_weights
@@ -28,10 +27,10 @@ def run_packed(bert: BertConfig, params: dict, stored) -> tuple[list[np.ndarray]
     batch: PackedBatch = pack(
         encode_ids(texts, kinds), np.arange(len(texts)), BatchShape(3, bert.max_position_embeddings), len(texts)
     )
-    hidden = jax.jit(Encoder(bert).apply)({"params": params["bert"]}, batch)
-    pooled = Pooler(bert).apply(
-        {"params": params["pooler"]}, first_hidden(hidden, jnp.asarray(batch.first_token)[:, 0])
-    )
+    encoder = jax.jit(Encoder(bert).apply)
+    hidden = encoder({"params": params["bert"]}, batch)
+    first = encoder({"params": params["bert"]}, batch, None, batch.first_token[:, 0])  # computed alone
+    pooled = Pooler(bert).apply({"params": params["pooler"]}, first)
     flat, segments = np.asarray(hidden).reshape(-1, bert.hidden_size), np.asarray(batch.segment_ids).reshape(-1)
     return [flat[segments == text + 1] for text in range(len(texts))], np.asarray(pooled)
 
