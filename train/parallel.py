@@ -27,6 +27,8 @@ Tree = TypeVar("Tree")
 Method = Literal["jit", "pmap", "shard_map"]
 
 AXIS = "devices"
+# XLA before 0.8.2 overwrites a donated state on a CPU before it has read all of it: other updates, and no word.
+DONATED = (0,) if jax.__version_info__ >= (0, 8, 2) else ()
 EVERYWHERE, CUT = PartitionSpec(), PartitionSpec(AXIS)
 
 
@@ -120,17 +122,19 @@ class Parallel:
         """
         step = self._counted(step)
         if self.method == "jit":
-            jitted = jax.jit(step, donate_argnums=0)
+            jitted = jax.jit(step, donate_argnums=DONATED)
             return lambda state, batch: jitted(state, _by_device(batch, accumulate, one=True))
         step = functools.partial(step, axis_name=AXIS)
         if self.method == "pmap":
             # Across processes pmap turns each array into another that shares its memory, which cannot be donated.
-            donated = () if self.processes > 1 else (0,)
+            donated = () if self.processes > 1 else DONATED
             mapped = jax.pmap(
                 step, AXIS, in_axes=(None, 0), out_axes=None, devices=self.devices, donate_argnums=donated
             )  # type: ignore[arg-type]
             return lambda state, batch: mapped(state, _by_device(batch, accumulate))
-        sharded = self._sharded(lambda state, batch: step(state, _only(batch)), (EVERYWHERE, CUT), donate_argnums=0)
+        sharded = self._sharded(
+            lambda state, batch: step(state, _only(batch)), (EVERYWHERE, CUT), donate_argnums=DONATED
+        )
         return lambda state, batch: sharded(state, self._cut(_by_device(batch, accumulate)))
 
     def compile_predict_step(self, step: PredictStep) -> Callable[[Params, PackedBatch], np.ndarray]:
@@ -194,7 +198,7 @@ class Parallel:
         """
         share = _by_device(jax.tree.map(lambda array: array[:accumulate], batch), accumulate, one=True)
         shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), share)
-        compiled = jax.jit(step, donate_argnums=0).lower(state, shapes).compile()
+        compiled = jax.jit(step, donate_argnums=DONATED).lower(state, shapes).compile()
         analysis = compiled.memory_analysis()
         return 0 if analysis is None else analysis.temp_size_in_bytes
 
