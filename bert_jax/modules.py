@@ -100,7 +100,7 @@ class EncoderLayer(nn.Module):
         config, rate, kept = self.config, self.config.hidden_dropout_prob, value_dtype(self.dtype)
         site = FIRST_LAYER_SITE + SITES_PER_LAYER * self.index
         y = SelfAttention(config, self.dtype, site, name="attention")(x, bias, positions, noise, read)
-        token = None if noise is None else take(noise.token[..., None], read)[..., 0]
+        token = None if noise is None else take(noise.token, read)
         x = take(x, read) + dropout(y, rate, noise, site + 1, token)
         x = layer_norm(config, "attention_norm")(x).astype(kept)
         y = FeedForward(config, self.dtype, name="feed_forward")(x)
@@ -131,8 +131,8 @@ class Encoder(nn.Module):
 
 
 def take(x: Array, read: Array | None) -> Array:
-    """The values of some tokens: [rows, length, features] -> [*read.shape, features]; without `read`, x itself."""
-    return x if read is None else x.reshape(-1, x.shape[-1])[read]
+    """The values of some tokens: [rows, length, ...] -> [*read.shape, ...]; without `read`, x itself."""
+    return x if read is None else x.reshape(-1, *x.shape[2:])[read]
 
 
 def attention_bias(segment_ids: Array) -> Array:

@@ -27,7 +27,7 @@ Tree = TypeVar("Tree")
 Method = Literal["jit", "pmap", "shard_map"]
 
 AXIS = "devices"
-# XLA before 0.8.2 overwrites a donated state on a CPU before it has read all of it: other updates, and no word.
+# jaxlib before 0.8.2 overwrites a donated state on a CPU before it has read all of it: other updates, and no word.
 DONATED = (0,) if jax.__version_info__ >= (0, 8, 2) else ()
 EVERYWHERE, CUT = PartitionSpec(), PartitionSpec(AXIS)
 
