@@ -1,9 +1,11 @@
-"""Linear layers and products in float32 or bfloat16, and how bfloat16 is fast on a CPU.
+"""Linear layers and products in float32 or bfloat16, and how they are fast on a CPU.
 
-On a CPU with AVX512_BF16, XLA multiplies bfloat16 fast if the sums stay float32 and the product is x @ w or x @ w.T. A
-product summed over the rows of both, as a weight's gradient is, gets turned into float32 first, and elementwise work on
-bfloat16 is slow. So there, values stay float32, operands are rounded as they enter a product, and a gradient's product
-gets its first operand transposed (`transpose_in_tiles`). Everywhere else bfloat16 is the type of the values as well.
+A weight's gradient is x.T @ gradient. JAX derives the transpose of that, for which XLA on a CPU writes each gradient
+out a second time, transposed; so there the product is spelt out. In bfloat16 more is: on a CPU with AVX512_BF16, XLA is
+fast if the sums stay float32 and the product is x @ w or x @ w.T. One summed over the rows of both gets turned into
+float32 first, and elementwise work on bfloat16 is slow. So there, values stay float32, operands are rounded as they
+enter a product, and x.T is made before it (`transpose_in_tiles`). Everywhere else bfloat16 is the type of the values as
+well, and the products are JAX's.
 """
 
 import functools
@@ -35,31 +37,32 @@ def value_dtype(dtype: Dtype) -> jnp.dtype:
     return jnp.dtype("float32" if rounds_operands() else dtype)
 
 
+def spells_out(dtype: Dtype) -> bool:
+    """Whether products and their gradients are those of `product`."""
+    return jax.default_backend() == "cpu" and value_dtype(dtype) == jnp.float32
+
+
 def dense(features: int, dtype: Dtype, name: str) -> nn.Dense:
     """A linear layer that computes in `dtype`; `init_params` says what its float32 parameters start as."""
-    if dtype == "bfloat16" and rounds_operands():
-        return nn.Dense(features, dtype=jnp.float32, dot_general=_dot_general, name=name)
-    return nn.Dense(features, dtype=jnp.dtype(dtype), name=name)
+    dot_general = functools.partial(_dot_general, dtype) if spells_out(dtype) else None
+    return nn.Dense(features, dtype=value_dtype(dtype), dot_general=dot_general, name=name)
 
 
 def multiply_transposed(x: Array, table: Array, dtype: Dtype) -> Array:
     """x [..., hidden] times the transpose of table [outputs, hidden], computed in `dtype`: [..., outputs] float32."""
     flat = x.reshape(-1, x.shape[-1])
-    if dtype == "bfloat16" and rounds_operands():
-        product = bfloat16_product(flat, table, True)
-    else:
-        product = _dot(flat, table.astype(dtype), transposed=True)
-    return product.reshape(*x.shape[:-1], table.shape[0])
+    result = product(flat, table, dtype, True) if spells_out(dtype) else _dot(flat, table.astype(dtype), 1, 1)
+    return result.reshape(*x.shape[:-1], table.shape[0])
 
 
-def _dot_general(x: Array, w: Array, dimensions: tuple, precision: None = None) -> Array:
-    """`bfloat16_product` as `nn.Dense` calls it: x [..., inputs], w [inputs, outputs] -> [..., outputs]."""
+def _dot_general(dtype: Dtype, x: Array, w: Array, dimensions: tuple, precision: None = None) -> Array:
+    """`product` as `nn.Dense` calls it: x [..., inputs], w [inputs, outputs] -> [..., outputs]."""
     assert dimensions == (((x.ndim - 1,), (0,)), ((), ())) and precision is None
-    return bfloat16_product(x.reshape(-1, x.shape[-1]), w, False).reshape(*x.shape[:-1], w.shape[-1])
+    return product(x.reshape(-1, x.shape[-1]), w, dtype, False).reshape(*x.shape[:-1], w.shape[-1])
 
 
-def bfloat16_product(x: Array, w: Array, transposed: bool) -> Array:
-    """x @ w, or x @ w.T, all float32, with operands rounded to bfloat16 here and in the gradients.
+def product(x: Array, w: Array, dtype: Dtype, transposed: bool) -> Array:
+    """x @ w, or x @ w.T, all float32, with operands rounded to `dtype` here and in the gradients.
 
     Args:
       x: [rows, inputs].
@@ -68,24 +71,25 @@ def bfloat16_product(x: Array, w: Array, transposed: bool) -> Array:
     Returns:
       [rows, outputs].
     """
-    return _product(x, w, transposed)  # type: ignore[return-value]
+    return _product(x, w, dtype, transposed)  # type: ignore[return-value]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _product(x: Array, w: Array, transposed: bool) -> Array:
-    return _forward(x, w, transposed)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _product(x: Array, w: Array, dtype: Dtype, transposed: bool) -> Array:
+    return _forward(x, w, dtype, transposed)[0]
 
 
-def _forward(x: Array, w: Array, transposed: bool) -> tuple[Array, tuple[Array, Array]]:
-    rounded = x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)
-    return _dot(*rounded, transposed), rounded
+def _forward(x: Array, w: Array, dtype: Dtype, transposed: bool) -> tuple[Array, tuple[Array, Array]]:
+    rounded = x.astype(dtype), w.astype(dtype)
+    return _dot(*rounded, 1, int(transposed)), rounded
 
 
-def _backward(transposed: bool, rounded: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _backward(dtype: Dtype, transposed: bool, rounded: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, w = rounded
-    gradient = gradient.astype(jnp.bfloat16)
+    gradient = gradient.astype(dtype)
     left, right = (gradient, x) if transposed else (x, gradient)
-    return _dot(gradient, w, not transposed), _dot(transpose_in_tiles(left), right, transposed=False)
+    of_w = _dot(transpose_in_tiles(left), right, 1, 0) if dtype == "bfloat16" else _dot(left, right, 0, 0)
+    return _dot(gradient, w, 1, int(not transposed)), of_w
 
 
 _product.defvjp(_forward, _backward)
@@ -100,5 +104,6 @@ def transpose_in_tiles(x: Array) -> Array:
     return tiles.reshape(across * TILE, down * TILE)[:columns, :rows]
 
 
-def _dot(x: Array, w: Array, transposed: bool) -> Array:
-    return jax.lax.dot_general(x, w, (((1,), (int(transposed),)), ((), ())), preferred_element_type=jnp.float32)
+def _dot(x: Array, w: Array, of_x: int, of_w: int) -> Array:
+    """The product that sums over one axis of each, in float32."""
+    return jax.lax.dot_general(x, w, (((of_x,), (of_w,)), ((), ())), preferred_element_type=jnp.float32)

@@ -1,4 +1,4 @@
-"""bfloat16 as the type of products' operands: what is computed, and that gradients are those of the same function."""
+"""Products that are spelt out: what is computed, and that gradients are those of the same function."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import pytest
 
 from bert_jax import linear
 from bert_jax.config import Dtype
-from bert_jax.linear import bfloat16_product, transpose_in_tiles
+from bert_jax.linear import dense, multiply_transposed, product, transpose_in_tiles
 from bert_jax.tasks import TASKS
 from tests.builders import lively_params, padded, random_examples, tiny_model
 from train.step import init_state, make_train_step, trained_parts
@@ -22,22 +22,23 @@ def rounding(monkeypatch):
     monkeypatch.setattr(linear, "rounds_operands", lambda: True)
 
 
-def rounded(x: np.ndarray) -> np.ndarray:
-    return np.asarray(jnp.asarray(x).astype(jnp.bfloat16).astype(jnp.float32), np.float64)
+def rounded(x: np.ndarray, dtype: Dtype) -> np.ndarray:
+    return np.asarray(jnp.asarray(x).astype(dtype).astype(jnp.float32), np.float64)
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 3), (64, 32, 96), (33, 70, 31)])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_product_and_gradients_are_those_of_rounded_operands_summed_exactly(shape, transposed):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_product_and_gradients_are_those_of_rounded_operands_summed_exactly(shape, transposed, dtype):
     rows, inputs, outputs = shape
     rng = np.random.default_rng(0)
     x, gradient = rng.normal(size=(rows, inputs)).astype("f"), rng.normal(size=(rows, outputs)).astype("f")
     w = rng.normal(size=(outputs, inputs) if transposed else (inputs, outputs)).astype("f")
-    product, pull = jax.vjp(lambda x, w: bfloat16_product(x, w, transposed), x, w)
+    result, pull = jax.vjp(lambda x, w: product(x, w, dtype, transposed), x, w)
     of_x, of_w = pull(gradient)
-    a, b, g = rounded(x), rounded(w), rounded(gradient)
-    assert product.dtype == of_x.dtype == of_w.dtype == jnp.float32
-    np.testing.assert_allclose(product, a @ (b.T if transposed else b), atol=1e-4)
+    a, b, g = (rounded(operand, dtype) for operand in (x, w, gradient))
+    assert result.dtype == of_x.dtype == of_w.dtype == jnp.float32
+    np.testing.assert_allclose(result, a @ (b.T if transposed else b), atol=1e-4)
     np.testing.assert_allclose(of_x, g @ (b if transposed else b.T), atol=1e-4)
     np.testing.assert_allclose(of_w, g.T @ a if transposed else a.T @ g, atol=1e-4)
 
@@ -68,6 +69,12 @@ def test_a_models_gradient_is_near_that_in_float32(monkeypatch, rounds):
     assert 1e-5 < error < 1e-2
 
 
-def test_float32_has_nothing_of_it(monkeypatch):
-    monkeypatch.setattr(linear, "bfloat16_product", None)
-    assert np.isfinite(gradient("float32")).all()
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_on_a_cpu_nothing_is_transposed_for_a_weights_gradient_in_float32(monkeypatch, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    x, table = np.ones((2, 3, 5), np.float32), np.ones((7, 5), np.float32)
+    layer = dense(4, "float32", "layer")
+    params = layer.init(jax.random.key(0), x)
+    of_layer = jax.make_jaxpr(jax.grad(lambda params: layer.apply(params, x).sum()))(params)
+    of_table = jax.make_jaxpr(jax.grad(lambda table: multiply_transposed(x, table, "float32").sum()))(table)
+    assert ("transpose[" in f"{of_layer}{of_table}") == (backend == "gpu")

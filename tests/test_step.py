@@ -1,6 +1,7 @@
 """Properties of one update: what moves, what does not, and what does not matter."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from bert_jax.packing import BatchShape, PackedBatch, pack
 from bert_jax.tasks import TASKS
 from tests.builders import THREE, TINY, lively_params, moved_parts, packed, padded, random_examples, tiny_model
 from train.optim import make_optimizer
-from train.parallel import Parallel
+from train.parallel import DONATED, Parallel
 from train.step import TrainState, init_state, make_train_step, trained_parts
 
 SGD = optax.sgd(1.0)
@@ -155,3 +156,39 @@ def test_four_devices_equal_one_with_sgd_and_dropout_on(task, examples):
     np.testing.assert_allclose(losses_one, losses_four, atol=1e-5, rtol=0)
     assert isinstance(four, TrainState) and int(four.step) == 3
     assert_trees_close(one.params, four.params, atol=1e-5)
+
+
+def adam_step():
+    """A task's step by AdamW, a state, and a batch for it; another one whose loss is not finite."""
+    task, model, tx = TASKS["sst"], tiny_model(), make_optimizer(1e-3, 0.01)
+    trained = trained_parts(model, task)
+    batch = packed(random_examples(task, 6), range(6), 40)
+    spoilt = batch.replace(weights=np.where(batch.weights > 0, np.float32(np.nan), batch.weights))
+    return (
+        make_train_step(model, task, tx, trained, 0),
+        init_state(lively_params(model, (task,)), tx, trained),
+        batch,
+        spoilt,
+    )
+
+
+def test_a_cpu_and_a_gpu_choose_the_same_update_in_their_own_ways(monkeypatch):
+    found = {}
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        step, state, *batches = adam_step()
+        assert ("cond[" in str(jax.make_jaxpr(step)(state, batches[0]))) == (backend == "cpu")
+        found[backend] = [jax.jit(step)(state, batch) for batch in batches]
+        updated, skipped = (new for new, _ in found[backend])
+        assert moved_parts(state, updated) == {"bert", "pooler", "sst"} and not moved_parts(state, skipped)
+    for ours, theirs in zip(found["cpu"], found["gpu"], strict=True):
+        assert_trees_close(ours[0], theirs[0], atol=1e-7)
+
+
+@pytest.mark.skipif(not DONATED, reason="this version of XLA is given no state to overwrite")
+def test_an_update_on_a_cpu_copies_no_array_before_it_overwrites_it():
+    step, state, batch, _ = adam_step()
+    compiled = jax.jit(step, donate_argnums=DONATED).lower(state, batch).compile().as_text()
+    kernel = state.params["bert"]["layer_0"]["feed_forward"]["intermediate"]["kernel"]
+    shape = f"f32[{kernel.shape[0]},{kernel.shape[1]}]"
+    assert shape in compiled and not re.findall(rf"= {re.escape(shape)}\S* copy\(", compiled)

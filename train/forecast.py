@@ -14,9 +14,9 @@ from train.config import TrainConfig
 from train.inputs import Inputs, read_inputs
 from train.optim import make_optimizer
 from train.parallel import Parallel
-from train.run import Plan, frozen_parts, plan_run
+from train.run import Plan, changed_parts, plan_run
 from train.rundir import model_config
-from train.step import init_state, make_train_step, trained_parts
+from train.step import init_state, make_train_step
 
 
 def print_forecast(stages: list[TrainConfig]) -> None:
@@ -72,7 +72,7 @@ def print_sizes(inputs: Inputs, plan: Plan, parallel: Parallel) -> None:
     assert config.lr is not None
     tx = make_optimizer(config.lr, config.weight_decay)
     params = init_params(model, tasks, seed=None)
-    trained = {task: trained_parts(model, task, frozen_parts(inputs)) for task in tasks}
+    trained = changed_parts(inputs, model)
     parts = {part for each in trained.values() for part in each}
     state = jax.eval_shape(lambda params: init_state(params, tx, parts), params)
     everything, moving = count(params), count({part: params[part] for part in parts})

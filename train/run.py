@@ -1,11 +1,12 @@
 """A run from checked inputs: its batches, its state, its steps, and the loop over them."""
 
+import contextlib
 import dataclasses
 import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -111,6 +112,21 @@ def frozen_parts(inputs: Inputs) -> set[str]:
     return {"bert", *(inputs.weights or {})} - {task.name for task in inputs.tables}
 
 
+def changed_parts(inputs: Inputs, model: ModelConfig) -> dict[Task, tuple[str, ...]]:
+    """The parts of the parameters that an update of each task changes."""
+    frozen = frozen_parts(inputs)
+    return {task: trained_parts(model, task, frozen) for task in inputs.tables}
+
+
+def first_state(inputs: Inputs, model: ModelConfig, trained: Mapping[Task, Sequence[str]]) -> TrainState:
+    """The state before the first update: the weights that the run was given, and what they lack at random."""
+    config = inputs.config
+    assert config.lr is not None
+    params = jax.tree.map(jax.numpy.asarray, init_params(model, list(inputs.tables), config.seed, inputs.weights))
+    tx = make_optimizer(config.lr, config.weight_decay)
+    return init_state(params, tx, {part for parts in trained.values() for part in parts})
+
+
 def dev_evaluation(model: ModelConfig, programs: Programs, plan: Plan, check: Callable[[], None]) -> Evaluate:
     """A function from parameters to the dev scores by task, and the one score that picks the best checkpoint.
 
@@ -147,37 +163,33 @@ def train(
     parallel, compiled_before = programs.parallel, programs.parallel.compilations
     model = model_config(config, inputs.bert)
     plan = plan_run(inputs, parallel)
-    tx = make_optimizer(config.lr, config.weight_decay)
-    trained = {task: trained_parts(model, task, frozen_parts(inputs)) for task in inputs.tables}
-    params = init_params(model, list(inputs.tables), config.seed, inputs.weights)
-    params = jax.tree.map(jax.numpy.asarray, params)
-    state = init_state(params, tx, {part for parts in trained.values() for part in parts})
+    trained = changed_parts(inputs, model)
+    state = first_state(inputs, model, trained)
 
-    checkpoints = Checkpoints(run.checkpoints, run.fingerprint) if parallel.is_first else NoStore()
-    profile, events = None, None
-    try:
+    with contextlib.ExitStack() as opened:
+        checkpoints = Checkpoints(run.checkpoints, run.fingerprint) if parallel.is_first else NoStore()
+        opened.callback(checkpoints.close)
         restored = checkpoints.restore_latest(like=state)
         state, counters, evaluated = restored or (state, {}, False)
         counters, evaluated = parallel.from_first([counters, evaluated])
         state = parallel.place(state)
+        events = profile = None
         if parallel.is_first:
             log.keep_until(run.metrics, int(state.step), evaluated)
+            if config.tensorboard:
+                events = EventLog(run.path / "tensorboard", log.entries(run.metrics))
+                opened.callback(events.close)
         total = min(config.max_steps or len(plan.schedule), len(plan.schedule))
-        events = (
-            EventLog(run.path / "tensorboard", log.entries(run.metrics))
-            if config.tensorboard and parallel.is_first
-            else None
-        )
         print_plan(inputs, plan, str(parallel), state, total)
-
         steps = {
             task.name: programs.train_step(
-                model, task, config.lr, config.weight_decay, trained[task], config.seed, config.accumulate
+                model, task, config.lr, config.weight_decay, parts, config.seed, config.accumulate
             )
-            for task in inputs.tables
+            for task, parts in trained.items()
         }
         if config.profile and parallel.is_first:
             profile = Profile(run.path / "profile", plan.batches, lambda: parallel.compilations)
+            opened.callback(profile.close)
         started, done = time.monotonic(), int(state.step)
         state = fit(
             state,
@@ -193,12 +205,6 @@ def train(
             interrupt=interrupt,
             observe=profile.after_update if profile else lambda *_: None,
         )
-    finally:
-        if profile:
-            profile.close()
-        if events:
-            events.close()
-        checkpoints.close()
     if config.mode != "finetune" and parallel.is_first:
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started

@@ -17,8 +17,6 @@ from bert_jax.packing import PackedBatch
 from bert_jax.tasks import Task
 from train.losses import LOSSES
 
-LARGEST = 1e18  # of a gradient: Adam squares it, and 1e36 is still a float32
-
 TrainStep = Callable[..., tuple["TrainState", dict[str, Array]]]
 PredictStep = Callable[[Params, PackedBatch], Array]
 
@@ -87,14 +85,16 @@ def make_train_step(
         loss, gradients = all_devices(differentiate(batch) if accumulate == 1 else add_up(differentiate, batch))
         applied = is_usable(loss, gradients)
 
-        def if_applied(new, old):
-            return jax.tree.map(lambda a, b: jnp.where(applied, a, b), new, old)
+        def update(old: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+            new = {}
+            for part, (params, moments) in old.items():
+                updates, moments = tx.update(gradients[part], moments, params)
+                new[part] = optax.apply_updates(params, updates), moments
+            return new
 
-        params, opt_state = dict(state.params), dict(state.opt_state)
-        for part in trained:
-            updates, moments = tx.update(gradients[part], opt_state[part], params[part])
-            params[part] = if_applied(optax.apply_updates(params[part], updates), params[part])
-            opt_state[part] = if_applied(moments, opt_state[part])
+        moved = update_if(applied, update, {part: (state.params[part], state.opt_state[part]) for part in trained})
+        params = {**state.params, **{part: values for part, (values, _) in moved.items()}}
+        opt_state = {**state.opt_state, **{part: moments for part, (_, moments) in moved.items()}}
         return TrainState(state.step + 1, params, opt_state), {"loss": loss, "applied": applied}
 
     return train_step
@@ -108,9 +108,19 @@ def add_up(function: Callable[[Any], Any], parts: Any) -> Any:
 
 
 def is_usable(loss: Array, gradients: Any) -> Array:
-    """Whether a loss and all gradients are finite, and small enough for Adam: [] bool."""
-    small = [jnp.all(jnp.abs(leaf) < LARGEST) for leaf in jax.tree.leaves(gradients)]  # NaN is not
-    return jnp.all(jnp.stack([jnp.isfinite(loss), *small]))
+    """Whether a loss and all gradients are finite, and so are the gradients' squares, which Adam keeps: [] bool."""
+    return jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradients))
+
+
+def update_if(applied: Array, update: Callable[[Any], Any], old: Any) -> Any:
+    """update(old), or `old` if not `applied`, the same bits either way that it is computed.
+
+    On a CPU a branch lets XLA write each array where the old one was; to choose value by value it copies two of three
+    arrays first, which takes longer than the update. On a GPU it copies none, and a branch would wait for the host.
+    """
+    if jax.default_backend() == "cpu":
+        return jax.lax.cond(applied, update, lambda old: old, old)
+    return jax.tree.map(lambda a, b: jnp.where(applied, a, b), update(old), old)
 
 
 def make_predict_step(model: ModelConfig, task: Task) -> PredictStep:
