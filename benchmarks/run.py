@@ -13,6 +13,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.measure import OURS, RIVAL, TRAINING, Measured, Setup, environment, measure
 from benchmarks.report import print_goals, print_measured, write_json
 from benchmarks.worker import Worker
+from bert_jax.config import Dtype
 from bert_jax.data.tables import find_file
 from bert_jax.errors import InputError, UserError
 from bert_jax.tasks import TASKS
@@ -34,6 +35,8 @@ class Settings:
     """A case to measure, such as C1; several with commas between them, or the flag again. Default: all."""
     model: str | None = None
     """Only the cases of this size of model."""
+    dtype: Dtype | None = None
+    """Only the cases that compute in this type."""
     quick: bool = False
     """Every CPU case with a tiny model and two batches, to see that it works; without torch, our side alone."""
     ours_only: bool = False
@@ -115,11 +118,11 @@ def choose_cases(settings: Settings) -> list[Case]:
         if name not in NAMES:
             raise InputError(f"--case={name}, but the cases are {', '.join(NAMES)}")
     cases = [case for case in CASES if case.name in (asked or NAMES)]
-    sizes = dict.fromkeys(case.work.model for case in cases)
-    if settings.model is not None:
-        cases = [case for case in cases if case.work.model == settings.model]
+    for name in ("model", "dtype"):
+        wanted, there = getattr(settings, name), dict.fromkeys(getattr(case.work, name) for case in cases)
+        cases = [case for case in cases if wanted in (None, getattr(case.work, name))]
         if not cases:
-            raise InputError(f"--model={settings.model}, but these cases have {', '.join(sizes)}")
+            raise InputError(f"--{name}={wanted}, but these cases have {', '.join(there)}")
     if settings.quick:
         cases = [dataclasses.replace(case, work=quick(case.work)) for case in cases if case.work.device == "cpu"]
         if not cases:

@@ -65,6 +65,9 @@ def test_cases_are_chosen_by_name_size_and_number_of_batches():
         choose_cases(Settings(case=("C8",)))
     with pytest.raises(UserError, match="--model=bert-huge, but these cases have bert-base"):
         choose_cases(Settings(model="bert-huge"))
+    assert {case.work.dtype for case in choose_cases(Settings(dtype="bfloat16"))} == {"bfloat16"}
+    with pytest.raises(UserError, match="--dtype=float32, but these cases have bfloat16"):
+        choose_cases(Settings(case=("C2",), dtype="float32"))
 
 
 def test_random_texts_are_as_long_as_those_of_the_tables():
