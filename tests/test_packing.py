@@ -1,9 +1,12 @@
 """Packing: nothing lost, nothing twice, few shapes."""
 
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 
-from bert_jax.data.batches import evaluation_batches, training_batches
+from bert_jax.data.batches import evaluation_batches, split_shares, training_batches
 from bert_jax.data.order import batch_indices, batches_per_epoch
 from bert_jax.packing import BatchShape, assign_rows, pack, plan_shapes
 from bert_jax.tasks import TASKS
@@ -84,6 +87,22 @@ def test_devices_without_an_example_get_an_empty_share():
     batches = batches_in_order(encoded, size=4, shares=4, row_length=None)
     assert len(batches) == 2
     assert np.asarray(batches[1].weights).tolist() == [[1], [0], [0], [0]]
+
+
+def test_of_a_batch_a_process_reads_its_own_shares_alone():
+    encoded = random_examples(TASKS["quora"], 27)
+    whole = training_batches(encoded, "quora", seed=0, batch_size=10, count=3, shares=4, row_length=None)
+    for number in range(3):
+        others = np.concatenate(split_shares(whole.indices[number], 4)[:2])
+        texts = (others[:, None] * 2 + np.arange(2)).reshape(-1)
+        tokens = encoded.tokens.copy()
+        for text in texts:
+            tokens[encoded.offsets[text] : encoded.offsets[text + 1]] = -1
+        elsewhere = dataclasses.replace(encoded, tokens=tokens)
+        assert (np.asarray(dataclasses.replace(whole, encoded=elsewhere)[number].token_ids) == -1).any()
+        own = dataclasses.replace(whole, encoded=elsewhere, own=range(2, 4))[number]
+        for ours, all_of_them in zip(jax.tree.leaves(own), jax.tree.leaves(whole[number]), strict=True):
+            np.testing.assert_array_equal(ours, all_of_them[2:])
 
 
 @pytest.mark.parametrize("shares", [1, 3])
