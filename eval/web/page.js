@@ -25,7 +25,7 @@ async function request(path, said) {
   return found;
 }
 
-// Runs what a form asks for, its button idle meanwhile; a mistake is said below the form.
+// Runs what a form asks for once the run is known, its button idle meanwhile; a mistake is said below the form.
 function onSubmit(form, error, work) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -35,6 +35,7 @@ function onSubmit(form, error, work) {
     button.disabled = true;
     form.setAttribute("aria-busy", "true");
     try {
+      await loaded;
       await work();
     } catch (problem) {
       error.textContent = sentence(problem.message);
@@ -256,7 +257,7 @@ for (const id of ["first", "second", "lines"]) {
   });
 }
 
-request("run").then((found) => {
+const loaded = request("run").then((found) => {
   run = found;
   byId("about").textContent =
     `${run.run} · ${run.checkpoint} · ${[...run.single, ...run.pair].join(", ")} · ${run.layers} layers of ${run.heads} heads`;
@@ -271,4 +272,5 @@ request("run").then((found) => {
   }
   fillSelect(byId("layer"), Array.from({ length: run.layers }, (_, number) => String(number + 1)));
   fillSelect(byId("head"), Array.from({ length: run.heads }, (_, number) => String(number + 1)));
-}).catch((problem) => { byId("about").textContent = sentence(problem.message); });
+});
+loaded.catch((problem) => { byId("about").textContent = sentence(problem.message); });
