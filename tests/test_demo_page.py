@@ -84,6 +84,20 @@ def test_a_browser_pastes_lines_and_downloads_the_table(tab, page):
         assert list(csv.reader(file)) == rows
 
 
+def test_what_is_asked_before_the_run_is_known_is_answered_once_it_is(tab):
+    held = []
+    tab.route("**/run", lambda route: held.append(route))
+    with tab.expect_request("**/run"):
+        tab.reload()
+    tab.fill("#first", "A dog runs .")
+    tab.click("text=Answer >> nth=0")
+    tab.wait_for_selector("#ask[aria-busy=true]")
+    assert tab.title() == "Try a run" and tab.inner_text("#ask-error") == ""
+    held[0].continue_()
+    tab.wait_for_selector(".answer")
+    assert tab.title() == "<i>mine</i> · try a run" and tab.inner_text("#ask-error") == ""
+
+
 def test_a_browser_is_told_what_is_wrong(tab, page):
     tab.click("text=Answer >> nth=0")
     tab.wait_for_selector("#ask-error:not(:empty)")
