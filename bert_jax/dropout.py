@@ -46,6 +46,11 @@ def make_noise(seed: int, step: ArrayLike, batch: PackedBatch, max_positions: in
     return DropoutNoise(key=key, token=token, text=text)
 
 
+def shift_sites(noise: DropoutNoise | None, by: int) -> DropoutNoise | None:
+    """Noise whose site s is site s + `by` of what is given."""
+    return None if noise is None else noise.replace(key=noise.key + jnp.uint32(by) * jnp.uint32(GOLDEN))
+
+
 def keep_mask(key: Array, site: int, counter: Array, feature: Array, rate: float) -> Array:
     """True with probability 1 - rate, independently for each site, counter and feature: [broadcast of the two].
 

@@ -9,12 +9,14 @@ from flax import linen as nn
 from jax import Array
 
 from bert_jax.config import BertConfig, Dtype
-from bert_jax.dropout import DropoutNoise, dropout, keep_mask
+from bert_jax.dropout import DropoutNoise, dropout, keep_mask, shift_sites
 from bert_jax.linear import dense, value_dtype
 from bert_jax.packing import PackedBatch
 
-# Dropouts of the network, each with a number of its own: these two, and three a layer after them.
+# Dropouts of the network, each with a number of its own: these two, and three a layer after them. A layer counts its
+# own from 0 and gets noise that is shifted, which makes all layers one function.
 EMBEDDING_SITE, HEAD_SITE, FIRST_LAYER_SITE, SITES_PER_LAYER = 0, 1, 2, 3
+ATTENTION_SITE, OUTPUT_SITE, FFN_SITE = range(SITES_PER_LAYER)
 
 
 def layer_norm(config: BertConfig, name: str) -> nn.LayerNorm:
@@ -47,7 +49,6 @@ class SelfAttention(nn.Module):
 
     config: BertConfig
     dtype: Dtype
-    site: int
 
     @nn.compact
     def __call__(
@@ -65,7 +66,7 @@ class SelfAttention(nn.Module):
             heads = jnp.arange(config.num_attention_heads, dtype=jnp.uint32)[None, :, None, None]
             feature = heads * config.max_position_embeddings + positions.astype(jnp.uint32)[:, None, None, :]
             rate = config.attention_probs_dropout_prob
-            keep = keep_mask(noise.key, self.site, noise.token[:, None, :, None], feature, rate)
+            keep = keep_mask(noise.key, ATTENTION_SITE, noise.token[:, None, :, None], feature, rate)
             weights = jnp.where(keep, weights / (1.0 - rate), 0.0)
         context = jnp.einsum("rhqk,rkhd->rqhd", weights.astype(value.dtype), value)
         return dense(hidden, self.dtype, "output")(take(context.reshape(rows, length, hidden), read))
@@ -91,20 +92,22 @@ class EncoderLayer(nn.Module):
 
     config: BertConfig
     dtype: Dtype
-    index: int
 
     @nn.compact
     def __call__(
         self, x: Array, bias: Array, positions: Array, noise: DropoutNoise | None, read: Array | None = None
     ) -> Array:
         config, rate, kept = self.config, self.config.hidden_dropout_prob, value_dtype(self.dtype)
-        site = FIRST_LAYER_SITE + SITES_PER_LAYER * self.index
-        y = SelfAttention(config, self.dtype, site, name="attention")(x, bias, positions, noise, read)
+        y = SelfAttention(config, self.dtype, name="attention")(x, bias, positions, noise, read)
         token = None if noise is None else take(noise.token, read)
-        x = take(x, read) + dropout(y, rate, noise, site + 1, token)
+        x = take(x, read) + dropout(y, rate, noise, OUTPUT_SITE, token)
         x = layer_norm(config, "attention_norm")(x).astype(kept)
         y = FeedForward(config, self.dtype, name="feed_forward")(x)
-        return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, site + 2, token)).astype(kept)
+        return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, FFN_SITE, token)).astype(kept)
+
+
+# JAX traces the first layer and takes it for the others. XLA is given each of them, and computes what it would without.
+TracedOnce = nn.jit(EncoderLayer)
 
 
 class Encoder(nn.Module):
@@ -125,8 +128,9 @@ class Encoder(nn.Module):
         positions = jnp.asarray(batch.position_ids)
         last = self.config.num_hidden_layers - 1
         for index in range(last + 1):
-            layer = EncoderLayer(self.config, self.dtype, index, name=f"layer_{index}")
-            x = layer(x, bias, positions, noise, read if index == last else None)
+            layer = TracedOnce(self.config, self.dtype, name=f"layer_{index}")
+            own = shift_sites(noise, FIRST_LAYER_SITE + SITES_PER_LAYER * index)
+            x = layer(x, bias, positions, own, read if index == last else None)
         return x
 
 

@@ -1,13 +1,20 @@
 """The hash behind dropout, held against what a fair coin does and against JAX's own generator."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.core import Tracer
 
-from bert_jax.dropout import keep_mask, make_noise, mix
+import bert_jax.dropout
+import bert_jax.modules
+from bert_jax.config import ModelConfig
+from bert_jax.dropout import GOLDEN, keep_mask, make_noise, mix
+from bert_jax.heads import predict_logits
 from bert_jax.tasks import TASKS
-from tests.builders import packed, padded, random_examples
+from tests.builders import TINY, lively_params, packed, padded, random_examples
 
 TOKENS, FEATURES = 2048, 512
 
@@ -87,3 +94,30 @@ def test_a_tokens_number_does_not_depend_on_where_it_lies():
     assert numbers[0] == numbers[1]
     flat = [number for text in numbers[0] for number in text]
     assert len(set(flat)) == len(flat)
+
+
+def sites_asked(monkeypatch, layers: int) -> list[int]:
+    """Key and site of each mask that a model with so many layers asks for, in one number; 0 where it is traced."""
+    asked = []
+
+    def spy(key, site, *args):
+        asked.append(0 if isinstance(key, Tracer) else (int(key) + site * GOLDEN) % 2**32)
+        return keep_mask(key, site, *args)
+
+    for module in (bert_jax.dropout, bert_jax.modules):
+        monkeypatch.setattr(module, "keep_mask", spy)
+    model = ModelConfig(dataclasses.replace(TINY, num_hidden_layers=layers))
+    batch = packed(random_examples(TASKS["sst"], 3), range(3), 40)
+    predict_logits(model, TASKS["sst"], lively_params(model), batch, make_noise(1, 2, batch, 64))
+    return asked
+
+
+def test_every_dropout_of_the_network_has_a_site_of_its_own(monkeypatch):
+    with jax.disable_jit():
+        asked = sites_asked(monkeypatch, layers=5)
+    assert len(asked) == len(set(asked)) == 2 + 3 * 5
+
+
+def test_layers_are_traced_once(monkeypatch):
+    traced = sites_asked(monkeypatch, layers=7).count(0)
+    assert traced == 2 * 3  # the first and the last, which reads [CLS] alone

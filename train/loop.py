@@ -116,7 +116,7 @@ def fit(
     """
     step = int(state.step)
     taken = Counter(itertools.islice(schedule, step))
-    pending: tuple[int, str, Mapping[str, jax.Array]] | None = None  # metrics are read one update late
+    pending: tuple[int, str, int, Mapping[str, jax.Array]] | None = None  # metrics are read one update late
     window = _Window(counters, log, every.log)
     saved_at = time.monotonic()
 
@@ -146,12 +146,11 @@ def fit(
                 number = taken[task]
                 state, metrics = steps[task](state, batches[task][number])
                 observe(task, number, metrics)
-                window.examples += batches[task].num_examples(number)
                 taken[task] += 1
                 step += 1
                 if pending:
                     bar.set_postfix_str(window.add(*pending), refresh=False)
-                pending = step, task, metrics
+                pending = step, task, batches[task].num_examples(number), metrics
                 bar.update()
                 if every.evaluates(step):
                     save()
@@ -172,11 +171,12 @@ class _Window:
 
     def __init__(self, counters: Counters, log: Callable[[dict[str, Any]], None], every: int):
         self.counters, self.log, self.every = counters, log, every
-        self.since, self.examples = time.monotonic(), 0  # dispatched since the last line
+        self.since, self.examples = time.monotonic(), 0  # of the updates done since the last line
 
-    def add(self, step: int, task: str, metrics: Mapping[str, jax.Array]) -> str:
+    def add(self, step: int, task: str, examples: int, metrics: Mapping[str, jax.Array]) -> str:
         """Takes one update's metrics, which waits for that update; returns what the bar shows."""
         loss = float(metrics["loss"])
+        self.examples += examples
         if metrics["applied"]:
             self.counters.in_a_row = 0
             self.counters.losses.setdefault(task, []).append(loss)
