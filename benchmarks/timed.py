@@ -45,7 +45,8 @@ class Training:
         parts = {task: trained_parts(model, task) for task in tasks}
         self.steps = {task.name: programs.train_step(model, task, lr, decay, parts[task], 0) for task in tasks}
         trained = {part for names in parts.values() for part in names}
-        self.state = init_state(jax.tree.map(jnp.asarray, params), make_optimizer(lr, decay), trained)
+        state = init_state(jax.tree.map(jnp.asarray, params), make_optimizer(lr, decay), trained)
+        self.state = programs.parallel.arrange(state)
 
     def run(self, batches: TaskBatches) -> dict[str, float]:
         """One update a batch: seconds until the last is done, and the mean of the losses."""

@@ -50,9 +50,8 @@ def dense(features: int, dtype: Dtype, name: str) -> nn.Dense:
 
 def multiply_transposed(x: Array, table: Array, dtype: Dtype) -> Array:
     """x [..., hidden] times the transpose of table [outputs, hidden], computed in `dtype`: [..., outputs] float32."""
-    flat = x.reshape(-1, x.shape[-1])
-    result = product(flat, table, dtype, True) if spells_out(dtype) else _dot(flat, table.astype(dtype), 1, 1)
-    return result.reshape(*x.shape[:-1], table.shape[0])
+    flat = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
+    return product(flat, table, dtype, True).reshape(*x.shape[:-1], table.shape[0])
 
 
 def _dot_general(dtype: Dtype, x: Array, w: Array, dimensions: tuple, precision: None = None) -> Array:
@@ -88,7 +87,8 @@ def _backward(dtype: Dtype, transposed: bool, rounded: tuple[Array, Array], grad
     x, w = rounded
     gradient = gradient.astype(dtype)
     left, right = (gradient, x) if transposed else (x, gradient)
-    of_w = _dot(transpose_in_tiles(left), right, 1, 0) if dtype == "bfloat16" else _dot(left, right, 0, 0)
+    in_tiles = dtype == "bfloat16" and rounds_operands()
+    of_w = _dot(transpose_in_tiles(left), right, 1, 0) if in_tiles else _dot(left, right, 0, 0)
     return _dot(gradient, w, 1, int(not transposed)), of_w
 
 

@@ -22,6 +22,7 @@ from bert_jax.errors import StorageError, WeightsError
 from bert_jax.heads import Params, init_params
 from bert_jax.tasks import Task
 from train.manifest import Damaged, Manifest, hash_files, read_manifest, sync_folder, verify, write_manifest
+from train.stacking import split_layers
 from train.step import TrainState
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells its story at every save, and again if one fails
@@ -73,7 +74,8 @@ class Checkpoints:
         if step in self.steps():
             return
         # A copy: the next update overwrites the buffers of this state.
-        params, opt_state = jax.tree.map(lambda leaf: np.array(leaf), (state.params, state.opt_state))
+        copy = jax.tree.map(lambda leaf: np.array(leaf), (state.params, state.opt_state))
+        params, opt_state = split_layers(copy)
         self._begin(self._write, step, params, opt_state, counters)
 
     def record_score(self, step: int, score: float) -> None:

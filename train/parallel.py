@@ -7,6 +7,7 @@ optimizer state are the same on all of them and carry no device axis.
 
 import functools
 import json
+import os
 import signal
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
@@ -20,6 +21,7 @@ from bert_jax.errors import InputError, Interrupted
 from bert_jax.heads import Params
 from bert_jax.packing import PackedBatch
 from train.interrupt import Interrupt
+from train.stacking import stack_layers
 from train.step import PredictStep, TrainState, TrainStep
 from train.supervisor import port_taken
 
@@ -27,6 +29,9 @@ Tree = TypeVar("Tree")
 Method = Literal["jit", "pmap", "shard_map"]
 
 AXIS = "devices"
+# XLA tries many kernels for each product of a program before it runs on a GPU. Those of Triton take most of that time,
+# and a step was no faster for them; those of cuBLAS are tried all the same.
+QUICK_SEARCH: dict[str, Any] = {"xla_gpu_enable_triton_gemm": False}
 # jaxlib before 0.8.2 overwrites a donated state on a CPU before it has read all of it: other updates, and no word.
 DONATED = (0,) if jax.__version_info__ >= (0, 8, 2) else ()
 EVERYWHERE, CUT = PartitionSpec(), PartitionSpec(AXIS)
@@ -96,6 +101,8 @@ class Parallel:
             raise InputError(f"--parallel=jit runs on one device, but there are {self.count}; add --devices=1")
         self.mesh = Mesh(np.array(self.devices), (AXIS,))
         self.compilations = 0
+        self.platform = self.devices[0].platform
+        self.options = QUICK_SEARCH if self.platform == "gpu" and not _names_options() else None
 
     @property
     def count(self) -> int:
@@ -108,7 +115,7 @@ class Parallel:
         return self.own.start == 0
 
     def __str__(self) -> str:
-        kind = self.devices[0].device_kind if self.devices[0].platform != "cpu" else "cpu"
+        kind = self.devices[0].device_kind if self.platform != "cpu" else "cpu"
         of = f" of {self.processes} processes" if self.processes > 1 else ""
         return f"{self.count} x {kind}{of}, {self.method}"
 
@@ -122,7 +129,7 @@ class Parallel:
         """
         step = self._counted(step)
         if self.method == "jit":
-            jitted = jax.jit(step, donate_argnums=DONATED)
+            jitted = jax.jit(step, donate_argnums=DONATED, compiler_options=self.options)
             return lambda state, batch: jitted(state, _by_device(batch, accumulate, one=True))
         step = functools.partial(step, axis_name=AXIS)
         if self.method == "pmap":
@@ -141,7 +148,7 @@ class Parallel:
         """(parameters, batch with this process's shares) -> the outputs of all examples of all shares, in order."""
         step = self._counted(step)
         if self.method == "jit":
-            jitted = jax.jit(step)
+            jitted = jax.jit(step, compiler_options=self.options)
             return lambda params, batch: np.asarray(jitted(params, _by_device(batch, one=True)))[batch.weights[0] > 0]
         if self.processes == 1 and self.method == "pmap":
             mapped = jax.pmap(step, AXIS, in_axes=(None, 0), devices=self.devices)
@@ -172,6 +179,10 @@ class Parallel:
             tree,
         )
 
+    def arrange(self, state: TrainState) -> TrainState:
+        """A state as the compiled steps take it best: on one GPU with its layers stacked."""
+        return stack_layers(state) if self.method == "jit" and self.platform == "gpu" else state
+
     def from_first(self, value: Any) -> Any:
         """What the first process says, as JSON has it; waits until all processes have come here."""
         if self.processes == 1:
@@ -198,7 +209,9 @@ class Parallel:
         """
         share = _by_device(jax.tree.map(lambda array: array[:accumulate], batch), accumulate, one=True)
         shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), share)
-        compiled = jax.jit(step, donate_argnums=DONATED).lower(state, shapes).compile()
+        state = jax.eval_shape(self.arrange, state)
+        jitted = jax.jit(step, donate_argnums=DONATED, compiler_options=self.options)
+        compiled = jitted.lower(state, shapes).compile()
         analysis = compiled.memory_analysis()
         return 0 if analysis is None else analysis.temp_size_in_bytes
 
@@ -209,7 +222,7 @@ class Parallel:
     def _sharded(self, function: Callable, in_specs: tuple[PartitionSpec, ...], **options: Any) -> Callable:
         """A function of one device's share, on all; its results are the same on all, which is not checked."""
         mapped = jax.shard_map(function, mesh=self.mesh, in_specs=in_specs, out_specs=EVERYWHERE, check_vma=False)
-        return jax.jit(mapped, **options)
+        return jax.jit(mapped, compiler_options=self.options, **options)
 
     def _cut(self, tree: Any) -> Any:
         """This process's shares -> arrays of all processes, cut into a share for each device."""
@@ -243,6 +256,11 @@ class SharedInterrupt(Interrupt):
         if before is not None and float(before) > 0:
             self.signal_name = self._own.signal_name or "a signal to another process"
             raise Interrupted(f"{self.signal_name}; the same command starts again")
+
+
+def _names_options() -> bool:
+    """Whether XLA_FLAGS says how kernels are looked for, which then holds."""
+    return any(word in os.environ.get("XLA_FLAGS", "") for word in ("triton_gemm", "autotune"))
 
 
 def _by_device(batch: PackedBatch, accumulate: int = 1, one: bool = False) -> PackedBatch:

@@ -36,6 +36,7 @@ from train.parallel import Parallel
 from train.profiling import Profile
 from train.programs import Programs
 from train.rundir import RunDir, model_config, write_model
+from train.stacking import split_layers
 from train.step import TrainState, init_state, trained_parts
 
 
@@ -172,7 +173,7 @@ def train(
         restored = checkpoints.restore_latest(like=state)
         state, counters, evaluated = restored or (state, {}, False)
         counters, evaluated = parallel.from_first([counters, evaluated])
-        state = parallel.place(state)
+        state = parallel.arrange(parallel.place(state))
         events = profile = None
         if parallel.is_first:
             log.keep_until(run.metrics, int(state.step), evaluated)
@@ -205,6 +206,7 @@ def train(
             interrupt=interrupt,
             observe=profile.after_update if profile else lambda *_: None,
         )
+    state = split_layers(state)
     if config.mode != "finetune" and parallel.is_first:
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started

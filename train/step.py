@@ -16,6 +16,7 @@ from bert_jax.heads import Params, predict_logits, used_parts
 from bert_jax.packing import PackedBatch
 from bert_jax.tasks import Task
 from train.losses import LOSSES
+from train.stacking import is_stacked, split_layers, stack_layers
 
 TrainStep = Callable[..., tuple["TrainState", dict[str, Array]]]
 PredictStep = Callable[[Params, PackedBatch], Array]
@@ -25,7 +26,8 @@ class TrainState(struct.PyTreeNode):
     """Everything that changes while training.
 
     step: [] int32, updates done.
-    params: part -> tree; `opt_state` has the optimizer's state of each part that is trained.
+    params: part -> tree; `opt_state` has the optimizer's state of each part that is trained. Both may have their layers
+      stacked (`stacking.py`).
     """
 
     step: Array
@@ -72,17 +74,19 @@ def make_train_step(
         def all_devices(x):
             return x if axis_name is None else jax.lax.psum(x, axis_name)
 
+        by_layer = split_layers(state.params)
         total = all_devices(jnp.sum(jnp.asarray(batch.weights)))
         total = jnp.where(total == 0, 1, total)  # a batch of masked LM may have no masked token: its loss is 0, not 0/0
 
         def share_of_loss(moving: Params, part: PackedBatch) -> Array:
             noise = make_noise(seed, state.step, part, model.bert.max_position_embeddings)
-            logits = predict_logits(model, task, {**state.params, **moving}, part, noise)
+            logits = predict_logits(model, task, {**by_layer, **moving}, part, noise)
             losses = LOSSES[task.kind](logits, jnp.asarray(part.labels))
             return jnp.sum(losses * part.weights) / total
 
-        differentiate = functools.partial(jax.value_and_grad(share_of_loss), {p: state.params[p] for p in trained})
+        differentiate = functools.partial(jax.value_and_grad(share_of_loss), {p: by_layer[p] for p in trained})
         loss, gradients = all_devices(differentiate(batch) if accumulate == 1 else add_up(differentiate, batch))
+        gradients = {p: stack_layers(g) if is_stacked(state.params[p]) else g for p, g in gradients.items()}
         applied = is_usable(loss, gradients)
 
         def update(old: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
@@ -131,10 +135,10 @@ def make_predict_step(model: ModelConfig, task: Task) -> PredictStep:
     """
 
     def predict_step(params: Params, batch: PackedBatch) -> Array:
-        return predict_logits(model, task, params, batch)
+        return predict_logits(model, task, split_layers(params), batch)
 
     def masked_lm_step(params: Params, batch: PackedBatch) -> Array:
-        logits, labels = predict_logits(model, task, params, batch), jnp.asarray(batch.labels)
+        logits, labels = predict_step(params, batch), jnp.asarray(batch.labels)
         return jnp.stack([LOSSES[task.kind](logits, labels), jnp.argmax(logits, -1) == labels], axis=-1)
 
     return masked_lm_step if task.kind == "mlm" else predict_step

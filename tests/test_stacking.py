@@ -1,0 +1,81 @@
+"""A state with stacked layers: the same state, and the same updates bit for bit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bert_jax.tasks import TASKS
+from tests.builders import lively_params, packed, random_examples, tiny_model
+from tests.test_run import assert_same_bytes, run_small
+from train.optim import make_optimizer
+from train.parallel import Parallel
+from train.run import split_layers
+from train.stacking import is_stacked, stack_layers
+from train.step import TrainState, init_state, make_predict_step, make_train_step, trained_parts
+
+SST = TASKS["sst"]
+MODEL = tiny_model()
+PARTS = trained_parts(MODEL, SST)
+TX = make_optimizer(1e-2, 0.1)
+
+
+def first_state() -> TrainState:
+    """With moments that are not all zero."""
+    state = init_state(lively_params(MODEL), TX, PARTS)
+    return state.replace(opt_state=jax.tree.map(lambda x: x + jnp.asarray(1e-3).astype(x.dtype), state.opt_state))
+
+
+def test_what_is_stacked_is_split_into_what_it_was():
+    state = first_state()
+    stacked = stack_layers(state)
+    assert is_stacked(stacked.params["bert"]) and len(jax.tree.leaves(stacked)) < len(jax.tree.leaves(state))
+    assert_same_bytes(split_layers(stacked), state)
+    assert_same_bytes(split_layers(state), state)
+
+
+def test_vectors_stay_vectors_so_that_weight_decay_leaves_them_out():
+    layers = stack_layers(first_state()).params["bert"]["layers"]
+    assert layers["attention"]["qkv"]["kernel"].shape == (2, 16, 48)
+    assert layers["attention"]["qkv"]["bias"].shape == (96,)
+    assert layers["attention_norm"]["scale"].shape == (32,)
+
+
+def test_updates_are_the_same_bit_for_bit():
+    step = jax.jit(make_train_step(MODEL, SST, TX, PARTS, seed=3))
+    batch = packed(random_examples(SST, 8), range(8), 32)
+    plain, stacked = first_state(), stack_layers(first_state())
+    for _ in range(3):
+        plain, metrics = step(plain, batch)
+        stacked, of_stacked = step(stacked, batch)
+        assert metrics["applied"] and metrics["loss"] == of_stacked["loss"]
+    assert is_stacked(stacked.params["bert"]) and not is_stacked(plain.params["bert"])
+    assert_same_bytes(split_layers(stacked), plain)
+
+
+def test_predictions_are_the_same():
+    predict = jax.jit(make_predict_step(MODEL, SST))
+    batch, state = packed(random_examples(SST, 8), range(8), 32), first_state()
+    np.testing.assert_array_equal(predict(stack_layers(state.params), batch), predict(state.params, batch))
+
+
+@pytest.mark.parametrize("mode", ["finetune", "pretrain"])
+def test_a_run_leaves_the_same_checkpoints_and_model(tmp_path, monkeypatch, mode):
+    one = run_small(tmp_path / "one", mode=mode)
+    monkeypatch.setattr(Parallel, "arrange", lambda _, state: stack_layers(state))
+    half = run_small(tmp_path / "two", mode=mode, max_steps=3)
+    assert int(half.step) == 3
+    assert_same_bytes(run_small(tmp_path / "two", mode=mode), one)
+    for pattern in ("checkpoints/10/manifest.json", "model/model.safetensors"):
+        found = [sorted((tmp_path / name).glob(pattern)) for name in ("one", "two")]
+        assert len(found[0]) == len(found[1])
+        for a, b in zip(*found, strict=True):
+            if a.suffix == ".safetensors":
+                assert a.read_bytes() == b.read_bytes()
+
+
+def test_states_are_arranged_on_one_gpu_alone(monkeypatch):
+    parallel, state = Parallel(1), first_state()
+    assert parallel.arrange(state) is state
+    monkeypatch.setattr(parallel, "platform", "gpu")
+    assert is_stacked(parallel.arrange(state).params["bert"])
