@@ -21,7 +21,7 @@ from bert_jax.errors import InputError, Interrupted
 from bert_jax.heads import Params
 from bert_jax.packing import PackedBatch
 from train.interrupt import Interrupt
-from train.stacking import stack_layers
+from train.stacking import split_layers, stack_layers
 from train.step import PredictStep, TrainState, TrainStep
 from train.supervisor import port_taken
 
@@ -181,7 +181,15 @@ class Parallel:
 
     def arrange(self, state: TrainState) -> TrainState:
         """A state as the compiled steps take it best: on one GPU with its layers stacked."""
-        return stack_layers(state) if self.method == "jit" and self.platform == "gpu" else state
+        return jax.jit(stack_layers)(state) if self._stacks else state
+
+    def spread(self, state: TrainState) -> TrainState:
+        """The state that was arranged so."""
+        return jax.jit(split_layers)(state) if self._stacks else state
+
+    @property
+    def _stacks(self) -> bool:
+        return self.method == "jit" and self.platform == "gpu"
 
     def from_first(self, value: Any) -> Any:
         """What the first process says, as JSON has it; waits until all processes have come here."""

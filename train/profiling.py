@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bert_jax.config import BertConfig, Dtype
 from bert_jax.data.batches import Batches
@@ -85,8 +84,8 @@ def fastest_product(dtype: Dtype, rows: int = SIZE, inner: int = SIZE, columns: 
 
     The result is float32, whatever the operands are.
     """
-    rng = np.random.default_rng(0)
-    a, b = (jnp.asarray(rng.standard_normal(shape, np.float32), dtype) for shape in ((rows, inner), (inner, columns)))
+    keys, shapes = jax.random.split(jax.random.key(0)), ((rows, inner), (inner, columns))
+    a, b = (jax.random.normal(key, shape, dtype) for key, shape in zip(keys, shapes, strict=True))
     multiply = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=jnp.float32))
     multiply(a, b).block_until_ready()
     seconds = []

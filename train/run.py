@@ -36,7 +36,6 @@ from train.parallel import Parallel
 from train.profiling import Profile
 from train.programs import Programs
 from train.rundir import RunDir, model_config, write_model
-from train.stacking import split_layers
 from train.step import TrainState, init_state, trained_parts
 
 
@@ -206,7 +205,7 @@ def train(
             interrupt=interrupt,
             observe=profile.after_update if profile else lambda *_: None,
         )
-    state = split_layers(state)
+    state = parallel.spread(state)
     if config.mode != "finetune" and parallel.is_first:
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started
