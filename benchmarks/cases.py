@@ -123,7 +123,7 @@ def _gpu(kind: Kind, rivals: tuple[str, ...] = (), **changes) -> Work:
     return Work(kind, "bert-base", "bfloat16", "gpu", rivals=rivals, **changes)
 
 
-GPU_EPOCH = _gpu("epoch", ("eager", "compiled", "grouped"))
+GPU_EPOCH = _gpu("epoch", ("eager", "compiled", "grouped"), count=64)
 
 CASES = (
     *(Case("C1", "ratio", 1.7, _tensor(model, "float32"), "eager") for model in SIZES),

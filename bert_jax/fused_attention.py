@@ -18,8 +18,7 @@ from jax.experimental.pallas import triton as plgpu
 
 from bert_jax.dropout import DropoutNoise, keep_mask
 
-MIN_LENGTH, MAX_LENGTH = 16, 128  # of a row: the smallest product of Triton, and what fits in registers
-HEAD_SIZES = (16, 32, 64, 128)
+MIN_LENGTH = 16  # of a row: the smallest product that Triton has
 MASKED = -1e9
 
 
@@ -32,11 +31,6 @@ class Dropout(NamedTuple):
     rate: float
     site: int
     max_positions: int
-
-
-def fits(length: int, head_size: int) -> bool:
-    """Whether rows of so many tokens, and heads of so many values, can be done by the kernels here."""
-    return jax.default_backend() == "gpu" and length <= MAX_LENGTH and head_size in HEAD_SIZES
 
 
 def interpreted() -> bool:

@@ -3,12 +3,14 @@
 One Linen module a block; a module's parameters are its fields' names. `deterministic` is spelled `noise is None`.
 """
 
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from bert_jax import fused_attention
 from bert_jax.config import BertConfig, Dtype
 from bert_jax.dropout import DropoutNoise, dropout, keep_mask, shift_sites
 from bert_jax.linear import dense, value_dtype
@@ -45,6 +47,18 @@ class Embeddings(nn.Module):
         return dropout(x, config.hidden_dropout_prob, noise, EMBEDDING_SITE).astype(value_dtype(self.dtype))
 
 
+def fits_kernel(length: int, head_size: int) -> bool:
+    """Whether attention is done by `fused_attention`: its compiler is there, and a row and a head fit its registers."""
+    return has_triton() and length <= 128 and head_size in (16, 32, 64, 128)
+
+
+@functools.cache
+def has_triton() -> bool:
+    """Whether JAX computes on a GPU that Triton compiles for: NVIDIA's from Ampere on, so none of Colab's T4."""
+    capability = str(getattr(jax.devices()[0], "compute_capability", ""))
+    return bool(re.fullmatch(r"\d+\.\d+", capability)) and float(capability) >= 8.0
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention inside each text: [rows, length, hidden] -> the same, or of the tokens read alone."""
 
@@ -60,7 +74,7 @@ class SelfAttention(nn.Module):
         qkv = dense(3 * hidden, self.dtype, "qkv")(x)
         qkv = qkv.reshape(rows, length, 3, config.num_attention_heads, config.head_size)
         # `attention_weights` wants to see what a kernel keeps to itself.
-        is_fused = fused_attention.fits(length, config.head_size) and not self.is_mutable_collection("intermediates")
+        is_fused = fits_kernel(length, config.head_size) and not self.is_mutable_collection("intermediates")
         attend = self._attend_fused if is_fused else self._attend
         context = attend(qkv, segment_ids, positions, noise)  # [rows, length, heads, head_size]
         return dense(hidden, self.dtype, "output")(take(context.reshape(rows, length, hidden), read))
@@ -81,10 +95,13 @@ class SelfAttention(nn.Module):
         return jnp.einsum("rhqk,rkhd->rqhd", weights.astype(value.dtype), value)
 
     def _attend_fused(self, qkv: Array, segment_ids: Array, positions: Array, noise: DropoutNoise | None) -> Array:
+        from bert_jax import fused_attention  # and with it Pallas, which only GPUs need
+
         config = self.config
-        rate = config.attention_probs_dropout_prob if noise is not None else 0.0
-        shape = fused_attention.Dropout(rate, ATTENTION_SITE, config.max_position_embeddings)
-        return fused_attention.attend(qkv, segment_ids, positions, noise, shape)
+        dropout = fused_attention.Dropout(
+            config.attention_probs_dropout_prob, ATTENTION_SITE, config.max_position_embeddings
+        )
+        return fused_attention.attend(qkv, segment_ids, positions, noise, dropout)
 
 
 class FeedForward(nn.Module):

@@ -1,6 +1,7 @@
 """Attention in one kernel, run by Pallas's interpreter: what the layers spell out, in values, gradients and dropout."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from bert_jax import fused_attention
+from bert_jax import fused_attention, modules
 from bert_jax.attention import attention_weights
 from bert_jax.config import Dtype
 from bert_jax.data.batches import training_batches
@@ -38,7 +39,7 @@ class Switch:
             return True
 
         jax.clear_caches()
-        self.monkeypatch.setattr(fused_attention, "fits", fits)
+        self.monkeypatch.setattr(modules, "fits_kernel", fits)
 
     def off(self) -> None:
         """As it is on a CPU. Somebody must have asked before."""
@@ -136,12 +137,21 @@ def test_it_can_be_lowered_for_a_gpu(monkeypatch, length, head_size, dtype):
         return jnp.sum(fused_attention.attend(qkv, integers, integers, noise, dropout).astype(jnp.float32))
 
     qkv = jnp.zeros((3, length, 3, 2, head_size), dtype)
-    text = jax.jit(jax.grad(loss)).trace(qkv).lower(lowering_platforms=("cuda",)).as_text()
+    text = jax.jit(jax.value_and_grad(loss)).trace(qkv).lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("triton_kernel_call") == 2 or text.count("__gpu$xla.gpu.triton") == 2
 
 
+@pytest.mark.parametrize(
+    "capability, found", [(None, False), ("7.5", False), ("8.0", True), ("12.0", True), ("gfx942", False)]
+)
+def test_it_is_for_what_triton_compiles_for(monkeypatch, capability, found):
+    device = SimpleNamespace(compute_capability=capability) if capability else SimpleNamespace()
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    assert modules.has_triton.__wrapped__() == found
+
+
 def test_it_is_for_gpus_and_rows_that_fit(monkeypatch):
-    assert not fused_attention.fits(64, 64)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert fused_attention.fits(64, 64) and fused_attention.fits(26, 32)
-    assert not fused_attention.fits(512, 64) and not fused_attention.fits(64, 24)
+    assert not modules.fits_kernel(64, 64)
+    monkeypatch.setattr(modules, "has_triton", lambda: True)
+    assert modules.fits_kernel(64, 64) and modules.fits_kernel(26, 32)
+    assert not modules.fits_kernel(512, 64) and not modules.fits_kernel(64, 24)
