@@ -41,6 +41,9 @@ class PaperConfig:
     """Figure to make; there is one."""
     all: bool = False
     """Make all tables and the figure."""
+    only: str | None = None
+    """Runs to train, by their names in --list, with commas between them. No table is made: several commands can share
+    the runs of one, on one machine or on more, and another one makes it of their results."""
     quick: bool = False
     """One epoch on a quarter of the train tables: shows that it works, in minutes. Alone it means --all."""
     data_dir: Path | None = None
@@ -72,12 +75,12 @@ def main(flags: PaperConfig) -> None:
     if flags.list:
         print_list(flags)
         return
-    if importlib.util.find_spec("matplotlib") is None:
+    if not flags.only and importlib.util.find_spec("matplotlib") is None:
         raise InputError("the report needs matplotlib: pip install matplotlib")
     rate = flags.suited_lr or (SUITED_LR if flags.init else RANDOM.lr)
     shares = SHARES if not flags.quick else (SHARES[0], SHARES[-1])
     experiments = wanted_experiments(numbers, shares if figure else (), rate, flags.figure_epochs)
-    configs = {experiment.name: train_config(experiment, flags) for experiment in experiments}
+    configs = only_asked({experiment.name: train_config(experiment, flags) for experiment in experiments}, flags.only)
     for config in configs.values():
         read_tables(resolve_stages(config)[-1])
     results_dir = flags.results or flags.runs_dir / "results"
@@ -85,6 +88,10 @@ def main(flags: PaperConfig) -> None:
     for folder in (flags.runs_dir, results_dir, output):
         make_folder(folder)
     results = train_missing(configs, results_dir, flags)
+    if flags.only:
+        for name in results:
+            print(f"result: {results_dir / name}.json")
+        return
     comparison = compare(numbers, shares if figure else (), results, flags.figure_epochs)
     print_comparison(comparison)
     from eval.page import write_report
@@ -92,6 +99,19 @@ def main(flags: PaperConfig) -> None:
     audit = audit_tables(flags.data_dir or SAMPLE, tuple(COURSE_TASKS.values()))
     for written in write_report(output, comparison, results, audit, describe(flags)):
         print(f"written: {written}")
+
+
+def only_asked(configs: dict[str, TrainConfig], only: str | None) -> dict[str, TrainConfig]:
+    """The runs that --only names; all without it.
+
+    Raises:
+      InputError: one is none of these.
+    """
+    names = [name.strip() for name in only.split(",")] if only else list(configs)
+    for name in names:
+        if name not in configs:
+            raise InputError(f"--only={name}, but the runs asked for are {', '.join(configs)}")
+    return {name: configs[name] for name in configs if name in names}
 
 
 def train_missing(configs: dict[str, TrainConfig], results_dir: Path, flags: PaperConfig) -> dict[str, dict[str, Any]]:
@@ -130,7 +150,7 @@ def chosen(flags: PaperConfig) -> tuple[list[int], bool]:
     """
     for name in ("epochs", "mlm_epochs", "figure_epochs"):
         check_positive(name, getattr(flags, name))
-    if flags.all or flags.list or (flags.quick and not flags.table and not flags.figure):
+    if flags.all or flags.list or ((flags.quick or flags.only) and not flags.table and not flags.figure):
         return list(TABLES), True
     try:
         numbers = [int(part) for part in flags.table.split(",")] if flags.table else []

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from bert_jax.data.sample import SAMPLE
+from bert_jax.errors import InputError
 from bert_jax.tasks import COURSE_TASKS, MASKED_LM, TASKS
 from eval.comparison import Number, compare, shortened_stages
 from eval.metrics import bootstrap, confusion, interval, score_task
 from eval.overlaps import audit_tables
 from eval.page import write_report
-from eval.paper import SUITED_LR, PaperConfig, chosen, train_config
+from eval.paper import SUITED_LR, PaperConfig, chosen, only_asked, train_config
 from eval.published import SHARES, TABLES, read_stages, size_study, wanted_experiments
 from tests.test_commands import ROOT, assert_one_sentence, command
 from train.config import TrainConfig
@@ -71,6 +72,17 @@ def test_what_is_asked_for():
     assert chosen(PaperConfig(table="3,1")) == ([3, 1], False)
     assert chosen(PaperConfig(quick=True)) == chosen(PaperConfig(all=True)) == (list(TABLES), True)
     assert chosen(PaperConfig(quick=True, figure=1)) == ([], True)
+    assert chosen(PaperConfig(only="mtdnn")) == (list(TABLES), True)
+    assert chosen(PaperConfig(table="1", only="mtdnn")) == ([1], False)
+
+
+def test_only_some_runs():
+    configs = {experiment.name: train_config(experiment, FULL) for experiment in ALL}
+    assert only_asked(configs, None) == configs
+    assert list(only_asked(configs, "sst_single, mtdnn")) == ["mtdnn", "sst_single"]
+    assert only_asked(configs, "mtdnn") == {"mtdnn": configs["mtdnn"]}
+    with pytest.raises(InputError, match="--only=mtdn, but the runs asked for are baseline, in_turn"):
+        only_asked(configs, "mtdnn,mtdn")
 
 
 def test_a_wrong_flag_is_answered_at_once():

@@ -15,7 +15,7 @@ RUN_SECTIONS: Sections = {
     "device": ("devices", "parallel", "coordinator", "num_processes", "process_id", "process_timeout"),
 }
 PAPER_SECTIONS: Sections = {
-    "content": ("list", "table", "figure", "all"),
+    "content": ("list", "table", "figure", "all", "only"),
     "training": ("data_dir", "init", "quick", "epochs", "mlm_epochs", "figure_epochs", "suited_lr", "seed"),
     "folder": ("runs_dir", "results", "output"),
 }

@@ -1,8 +1,8 @@
 """The state with its layers stacked, in which form one GPU trains it: few arrays instead of hundreds.
 
 For each array that goes into a step and comes out of it the host does some work, and each that the optimizer moves is
-a launch of its own. BERT-base's parameters and moments with one head are 463 arrays, for which the host was busy for longer
-than the GPU; with all layers' kernels of a kind in one array, and their biases in another, they are 67.
+a launch of its own. BERT-base's parameters and moments with one head are 463 arrays, for which the host was busy for
+longer than the GPU; with all layers' kernels of a kind in one array, and their biases in another, they are 67.
 """
 
 from collections.abc import Callable
