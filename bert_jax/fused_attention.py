@@ -25,7 +25,8 @@ MASKED = -1e9
 class Dropout(NamedTuple):
     """The dropout of the weights, as `keep_mask` is told of it.
 
-    site: which of a layer's it is. max_positions: features that each head has.
+    site: which of a layer's it is.
+    max_positions: a key's feature is head * max_positions + its position.
     """
 
     rate: float
@@ -41,9 +42,11 @@ def interpreted() -> bool:
 def attend(qkv: Array, segment_ids: Array, positions: Array, noise: DropoutNoise | None, dropout: Dropout) -> Array:
     """Attention of each token to those of its own text: [rows, length, heads, head_size], of `qkv`'s type.
 
+    Whether there is room for it is asked before (`modules.fits_kernel`).
+
     Args:
-      qkv: [rows, length, 3, heads, head_size], queries, keys and values.
-      segment_ids, positions: [rows, length] int32.
+      qkv: [rows, length, 3, heads, head_size], queries, keys and values; a head's size is a power of two, 16 or more.
+      segment_ids, positions: [rows, length] int32; positions are for the dropout.
       noise: of the dropout; None for none.
     """
     if noise is None or dropout.rate == 0.0:

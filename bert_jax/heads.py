@@ -16,7 +16,7 @@ from jax import Array
 from bert_jax.config import BertConfig, Dtype, ModelConfig
 from bert_jax.dropout import DropoutNoise, dropout
 from bert_jax.linear import dense, multiply_transposed, value_dtype
-from bert_jax.modules import HEAD_SITE, Encoder, layer_norm
+from bert_jax.modules import HEAD_SITE, Encoder, gelu, layer_norm
 from bert_jax.packing import PackedBatch
 from bert_jax.tasks import Task
 
@@ -57,7 +57,7 @@ class MaskedLmHead(nn.Module):
     @nn.compact
     def __call__(self, x: Array, word_embeddings: Array) -> Array:
         x = dense(self.config.hidden_size, self.dtype, "dense")(x)
-        x = layer_norm(self.config, "norm")(jax.nn.gelu(x, approximate=False)).astype(value_dtype(self.dtype))
+        x = layer_norm(self.config, "norm")(gelu(x)).astype(value_dtype(self.dtype))
         logits = multiply_transposed(x, word_embeddings, self.dtype)
         return logits + self.param("bias", nn.initializers.zeros, (self.config.vocab_size,))
 

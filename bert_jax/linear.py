@@ -5,7 +5,8 @@ out a second time, transposed; so there the product is spelt out. In bfloat16 mo
 fast if the sums stay float32 and the product is x @ w or x @ w.T. One summed over the rows of both gets turned into
 float32 first, and elementwise work on bfloat16 is slow. So there, values stay float32, operands are rounded as they
 enter a product, and x.T is made before it (`transpose_in_tiles`). Everywhere else bfloat16 is the type of the values as
-well, and the products are JAX's.
+well, and the products of linear layers are JAX's. The decoder's is spelt out there too: its sums are wanted in float32,
+and of such a product JAX would multiply the gradients in float32.
 """
 
 import functools
@@ -38,7 +39,7 @@ def value_dtype(dtype: Dtype) -> jnp.dtype:
 
 
 def spells_out(dtype: Dtype) -> bool:
-    """Whether products and their gradients are those of `product`."""
+    """Whether a linear layer's product and its gradients are those of `product`."""
     return jax.default_backend() == "cpu" and value_dtype(dtype) == jnp.float32
 
 

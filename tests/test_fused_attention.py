@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 
-from bert_jax import fused_attention, modules
+from bert_jax import fused_attention, linear, modules
 from bert_jax.attention import attention_weights
 from bert_jax.config import Dtype
 from bert_jax.data.batches import training_batches
@@ -78,9 +79,11 @@ def test_an_update_is_that_of_the_attention_that_is_spelt_out(fused, rate, lengt
     assert_trees_close(params, expected, atol=2e-5)
 
 
-def test_in_bfloat16_an_update_differs_by_its_roundings_alone(fused):
+def test_in_bfloat16_an_update_differs_by_its_roundings_alone(fused, monkeypatch):
     batch = packed(ENCODED, range(12), 32)
-    before = lively_params(tiny_model(), scale=2.0)
+    monkeypatch.setattr(linear, "rounds_operands", lambda: False)  # values are of type bfloat16, as on a GPU
+    before, seen, real = lively_params(tiny_model(), scale=2.0), [], fused_attention.attend
+    monkeypatch.setattr(fused_attention, "attend", lambda qkv, *more: seen.append(qkv.dtype) or real(qkv, *more))
 
     def gradient() -> np.ndarray:
         after = update(batch, 0.1, "bfloat16", scale=2.0)[1]
@@ -88,7 +91,9 @@ def test_in_bfloat16_an_update_differs_by_its_roundings_alone(fused):
         return np.concatenate(jax.tree.leaves(moved))
 
     ours = gradient()
+    assert set(seen) == {jnp.dtype("bfloat16")}
     fused.off()
+    monkeypatch.setattr(linear, "rounds_operands", lambda: False)
     theirs = gradient()
     assert np.linalg.norm(ours - theirs) <= 0.02 * np.linalg.norm(theirs)
 
@@ -125,13 +130,16 @@ def test_several_devices_run_it(fused, method: Method):
     assert_trees_close(ours, trained("jit", 1), atol=2e-5)
 
 
-@pytest.mark.parametrize("length, head_size, dtype", [(26, 64, "bfloat16"), (64, 32, "float32"), (128, 64, "bfloat16")])
-def test_it_can_be_lowered_for_a_gpu(monkeypatch, length, head_size, dtype):
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+@pytest.mark.parametrize(
+    "length, head_size, dtype", [(5, 16, "float32"), (26, 64, "bfloat16"), (64, 32, "float32"), (128, 128, "bfloat16")]
+)
+def test_it_can_be_lowered_for_a_gpu(monkeypatch, length, head_size, dtype, rate):
     """As far as JAX goes without one: to Triton's own language, forward and backward."""
     monkeypatch.setattr(fused_attention, "interpreted", lambda: False)
     integers = jnp.zeros((3, length), jnp.int32)
     noise = fused_attention.DropoutNoise(key=jnp.uint32(1), token=integers.astype(jnp.uint32), text=integers)
-    dropout = fused_attention.Dropout(0.1, 0, 512)
+    dropout = fused_attention.Dropout(rate, 0, 512)
 
     def loss(qkv):
         return jnp.sum(fused_attention.attend(qkv, integers, integers, noise, dropout).astype(jnp.float32))
@@ -142,16 +150,27 @@ def test_it_can_be_lowered_for_a_gpu(monkeypatch, length, head_size, dtype):
 
 
 @pytest.mark.parametrize(
-    "capability, found", [(None, False), ("7.5", False), ("8.0", True), ("12.0", True), ("gfx942", False)]
+    "capability, length",
+    [(None, 0), ("7.5", 0), ("8.0", 128), ("8.6", 64), ("9.0", 128), ("10.0", 128), ("12.0", 64), ("gfx942", 0)],
 )
-def test_it_is_for_what_triton_compiles_for(monkeypatch, capability, found):
+def test_it_is_for_what_triton_compiles_for(monkeypatch, capability, length):
     device = SimpleNamespace(compute_capability=capability) if capability else SimpleNamespace()
-    monkeypatch.setattr(jax, "devices", lambda: [device])
-    assert modules.has_triton.__wrapped__() == found
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert modules.longest_row.__wrapped__() == length
 
 
-def test_it_is_for_gpus_and_rows_that_fit(monkeypatch):
+def test_it_is_for_rows_and_heads_that_fit(monkeypatch):
     assert not modules.fits_kernel(64, 64)
-    monkeypatch.setattr(modules, "has_triton", lambda: True)
+    monkeypatch.setattr(modules, "longest_row", lambda: 64)
     assert modules.fits_kernel(64, 64) and modules.fits_kernel(26, 32)
-    assert not modules.fits_kernel(512, 64) and not modules.fits_kernel(64, 24)
+    assert not modules.fits_kernel(65, 64) and not modules.fits_kernel(64, 24)
+
+
+def test_gelu_by_erf_is_the_exact_one(monkeypatch):
+    x = np.linspace(-12, 12, 4001)
+    shares = scipy.stats.norm.cdf(x)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    values, slopes = jax.vmap(jax.value_and_grad(modules.gelu))(x.astype(np.float32))
+    np.testing.assert_allclose(values, x * shares, atol=2e-6)
+    np.testing.assert_allclose(slopes, shares + x * scipy.stats.norm.pdf(x), atol=2e-6)
+    assert modules.gelu(jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16

@@ -8,6 +8,7 @@ import pytest
 from bert_jax.tasks import TASKS
 from tests.builders import lively_params, packed, random_examples, tiny_model
 from tests.test_run import assert_same_bytes, run_small
+from train.checkpoint import Checkpoints
 from train.optim import make_optimizer
 from train.parallel import Parallel
 from train.stacking import is_stacked, split_layers, stack_layers
@@ -59,18 +60,35 @@ def test_predictions_are_the_same():
 
 
 @pytest.mark.parametrize("mode", ["finetune", "pretrain"])
-def test_a_run_leaves_the_same_checkpoints_and_model(tmp_path, monkeypatch, mode):
-    one = run_small(tmp_path / "one", mode=mode)
+def test_a_run_leaves_the_same_state_and_model(tmp_path, monkeypatch, mode):
+    one, saved, save = run_small(tmp_path / "one", mode=mode), [], Checkpoints.save
+
+    def note(self, state, counters):
+        saved.append(is_stacked(state.params["bert"]))
+        save(self, state, counters)
+
+    monkeypatch.setattr(Checkpoints, "save", note)
     monkeypatch.setattr(Parallel, "_stacks", True)
-    half = run_small(tmp_path / "two", mode=mode, max_steps=3)
-    assert int(half.step) == 3
-    assert_same_bytes(run_small(tmp_path / "two", mode=mode), one)
-    for pattern in ("checkpoints/10/manifest.json", "model/model.safetensors"):
-        found = [sorted((tmp_path / name).glob(pattern)) for name in ("one", "two")]
-        assert len(found[0]) == len(found[1])
-        for a, b in zip(*found, strict=True):
-            if a.suffix == ".safetensors":
-                assert a.read_bytes() == b.read_bytes()
+    run_small(tmp_path / "two", mode=mode, max_steps=3)
+    assert_same_bytes(run_small(tmp_path / "two", mode=mode), one)  # goes on from a checkpoint
+    assert saved and all(saved)
+    files = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).glob("model/*.safetensors")}
+        for name in ("one", "two")
+    ]
+    assert files[0] == files[1] and bool(files[0]) == (mode == "pretrain")
+
+
+def test_a_task_may_be_called_as_a_part_of_an_encoder_is():
+    head = {"dense": {"kernel": np.ones((4, 2)), "bias": np.ones(2)}}
+    params = lively_params(MODEL) | {"layers": head, "layer_0": head, "embeddings": head}
+    assert_same_trees(split_layers(params), params)
+    assert_same_trees(split_layers(stack_layers(params)), params)
+
+
+def assert_same_trees(one, other) -> None:
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def test_states_are_arranged_on_one_gpu_alone(monkeypatch):
@@ -79,4 +97,7 @@ def test_states_are_arranged_on_one_gpu_alone(monkeypatch):
     monkeypatch.setattr(parallel, "platform", "gpu")
     arranged = parallel.arrange(state)
     assert is_stacked(arranged.params["bert"])
-    assert_same_bytes(parallel.spread(arranged), state)
+    assert_same_bytes(parallel.undo_arrange(arranged), state)
+    several = Parallel(2)
+    monkeypatch.setattr(several, "platform", "gpu")
+    assert several.arrange(state) is state

@@ -55,7 +55,8 @@ class FinishedRun:
         step, shares = self.programs.predict_step(self.model, task), self.programs.parallel.count
         size = min(batch_size, len(encoded))
         batches = split_batches(task, encoded, self.tokenizer.vocab, size, shares, self.config.row_length)
-        return predict_split(lambda batch: step(self.params, batch), batches, check)
+        params = self.programs.parallel.arrange(self.params)  # as in training, so that its programs serve here as well
+        return predict_split(lambda batch: step(params, batch), batches, check)
 
 
 def restore_run(path: Path, which: Literal["best", "latest"], programs: Programs) -> FinishedRun:

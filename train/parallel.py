@@ -29,8 +29,8 @@ Tree = TypeVar("Tree")
 Method = Literal["jit", "pmap", "shard_map"]
 
 AXIS = "devices"
-# XLA tries many kernels for each product of a program before it runs on a GPU. Those of Triton take most of that time,
-# and a step was no faster for them; those of cuBLAS are tried all the same.
+# XLA tries many kernels for each product of a program before it runs on a GPU. Those of Triton take most of that time
+# and gave 7 % at the best (docs/performance.md); those of cuBLAS are tried all the same.
 QUICK_SEARCH: dict[str, Any] = {"xla_gpu_enable_triton_gemm": False}
 # jaxlib before 0.8.2 overwrites a donated state on a CPU before it has read all of it: other updates, and no word.
 DONATED = (0,) if jax.__version_info__ >= (0, 8, 2) else ()
@@ -179,13 +179,13 @@ class Parallel:
             tree,
         )
 
-    def arrange(self, state: TrainState) -> TrainState:
-        """A state as the compiled steps take it best: on one GPU with its layers stacked."""
-        return jax.jit(stack_layers)(state) if self._stacks else state
+    def arrange(self, tree: Tree) -> Tree:
+        """A state, or parameters, as the compiled steps take them best: on one GPU with layers stacked, a copy."""
+        return jax.jit(stack_layers)(tree) if self._stacks else tree
 
-    def spread(self, state: TrainState) -> TrainState:
-        """The state that was arranged so."""
-        return jax.jit(split_layers)(state) if self._stacks else state
+    def undo_arrange(self, tree: Tree) -> Tree:
+        """What was given to `arrange`, of its result."""
+        return jax.jit(split_layers)(tree) if self._stacks else tree
 
     @property
     def _stacks(self) -> bool:

@@ -205,7 +205,7 @@ def train(
             interrupt=interrupt,
             observe=profile.after_update if profile else lambda *_: None,
         )
-    state = parallel.spread(state)
+    state = parallel.undo_arrange(state)
     if config.mode != "finetune" and parallel.is_first:
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started

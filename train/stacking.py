@@ -11,28 +11,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-STACKED = "layers"
+STACKED, SHARED = "layers", "embeddings"  # names in an encoder's tree; a task may be called like any one of them
 
 
 def is_stacked(tree: Any) -> bool:
-    """Whether this is a tree of parameters, or of moments, whose layers are stacked."""
-    return isinstance(tree, dict) and STACKED in tree
+    """Whether this is an encoder's tree, of parameters or of moments, with its layers stacked."""
+    return isinstance(tree, dict) and tree.keys() == {SHARED, STACKED}
+
+
+def is_split(tree: Any) -> bool:
+    """Whether this is an encoder's tree with a tree for each layer."""
+    if not isinstance(tree, dict) or SHARED not in tree or len(tree) < 2:
+        return False
+    return tree.keys() == {SHARED, *(f"layer_{index}" for index in range(len(tree) - 1))}
 
 
 def stack_layers(tree: Any) -> Any:
-    """{"layer_0": ..., "layer_1": ...} -> {"layers": ...}, wherever it stands in a tree; all else stays as it is.
+    """An encoder's "layer_0", "layer_1" ... -> "layers", wherever it stands in a tree; all else stays as it is.
 
     Matrices get a leading axis, [layers, inputs, outputs]. Vectors are laid end to end, [layers * features], so that
     they are vectors still to the optimizer, which leaves them out of weight decay.
     """
 
     def stack(tree: dict[str, Any]) -> dict[str, Any]:
-        count = sum(name.startswith("layer_") for name in tree)
-        names = [f"layer_{index}" for index in range(count)]
-        stacked = jax.tree.map(lambda *x: jnp.stack(x) if x[0].ndim > 1 else jnp.concatenate(x), *map(tree.get, names))
-        return {name: values for name, values in tree.items() if name not in names} | {STACKED: stacked}
+        layers = [tree[f"layer_{index}"] for index in range(len(tree) - 1)]
+        stacked = jax.tree.map(lambda *x: jnp.stack(x) if x[0].ndim > 1 else jnp.concatenate(x), *layers)
+        return {SHARED: tree[SHARED], STACKED: stacked}
 
-    return _replace(tree, lambda tree: isinstance(tree, dict) and "layer_0" in tree, stack)
+    return _replace(tree, is_split, stack)
 
 
 def split_layers(tree: Any) -> Any:
@@ -45,8 +51,7 @@ def split_layers(tree: Any) -> Any:
         def layer(index: int) -> Any:
             return jax.tree.map(lambda x: (x if x.ndim > 2 else x.reshape(count, -1))[index], stacked)
 
-        others = {name: values for name, values in tree.items() if name != STACKED}
-        return others | {f"layer_{index}": layer(index) for index in range(count)}
+        return {SHARED: tree[SHARED]} | {f"layer_{index}": layer(index) for index in range(count)}
 
     return _replace(tree, is_stacked, split)
 
