@@ -147,8 +147,8 @@ class EncoderLayer(nn.Module):
 def gelu(x: Array) -> Array:
     """The exact GELU (Hendrycks and Gimpel, 2016), x times the normal distribution's share below x.
 
-    JAX takes that share from erfc, exact far into the left tail, which takes a GPU longer than reading x does. There it is
-    taken from erf, in float32: within 1e-6, but to few digits below -4, where the GELU is nearly 0.
+    JAX takes that share from erfc, exact far into the left tail, which takes a GPU longer than reading x does. There it
+    is taken from erf, in float32: within 1e-6, but to few digits below -4, where the GELU is nearly 0.
     """
     if jax.default_backend() != "gpu":
         return jax.nn.gelu(x, approximate=False)
