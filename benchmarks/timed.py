@@ -82,7 +82,7 @@ def time_evaluation(
     programs: Programs, model: ModelConfig, task: Task, params: Params, batches: Batches
 ) -> dict[str, float]:
     """Predicts a split once: seconds, and the mean of the losses."""
-    predict = programs.predict_step(model, task)
+    predict, params = programs.predict_step(model, task), programs.parallel.arrange(params)
     start = time.perf_counter()
     outputs = predict_split(lambda batch: predict(params, batch), batches)
     seconds = time.perf_counter() - start

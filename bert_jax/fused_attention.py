@@ -1,4 +1,4 @@
-"""Self-attention in one kernel on a GPU, and one for its gradients: the same as `modules.SelfAttention` writes out.
+"""Self-attention in one kernel on a GPU, and one for its gradients; up to rounding as `modules.SelfAttention` has it.
 
 At the lengths of packed rows, attention's arithmetic is a few percent of a step. Written as products and a softmax it
 takes a third of it all the same: XLA lays queries, keys and values out anew for its products, and each step of the
@@ -42,7 +42,8 @@ def interpreted() -> bool:
 def attend(qkv: Array, segment_ids: Array, positions: Array, noise: DropoutNoise | None, dropout: Dropout) -> Array:
     """Attention of each token to those of its own text: [rows, length, heads, head_size], of `qkv`'s type.
 
-    Whether there is room for it is asked before (`modules.fits_kernel`).
+    Whether there is room for it is asked before (`modules.fits_kernel`); XLA refuses to compile what does not fit.
+    Tokens of segment 0, padding, attend to one another.
 
     Args:
       qkv: [rows, length, 3, heads, head_size], queries, keys and values; a head's size is a power of two, 16 or more.
@@ -143,10 +144,13 @@ def _weights(dropout: Dropout, qkv, integers, there: Array) -> tuple[Array, Arra
 
 
 def _load(ref: Any, there: Array) -> Array:
-    """[block, head_size], zeros where there is no token."""
+    """[block, head_size], zeros where there is no token.
+
+    A part of `qkv` is `ref.at[:, jnp.int32(part)]`: with a plain number there Pallas's interpreter fails.
+    """
     return plgpu.load(ref, mask=there[:, None], other=0.0)
 
 
 def _dot(x: Array, y: Array, of_x: int, of_y: int) -> Array:
-    """The product that sums over one axis of each, in float32."""
+    """The product that sums over one axis of each, in float32; of float32 by TF32, unless JAX is told better."""
     return jax.lax.dot_general(x, y, (((of_x,), (of_y,)), ((), ())), preferred_element_type=jnp.float32)

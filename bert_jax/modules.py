@@ -49,20 +49,21 @@ class Embeddings(nn.Module):
 
 def fits_kernel(length: int, head_size: int) -> bool:
     """Whether attention is done by `fused_attention`: this GPU has room for such a row of one head."""
-    return length <= longest_row() and head_size in (16, 32, 64, 128)
+    return length <= longest_row() and head_size in (16, 32, 64)
 
 
 @functools.cache
 def longest_row() -> int:
     """Tokens that a row may have for `fused_attention`, 0 where its compiler, Triton, is not for this machine.
 
-    Triton is for NVIDIA's GPUs from Ampere on, so not for a T4. Those for data centres (compute capability 8.0, 9.0,
-    10.0) have 160 KiB and more of shared memory for a block, others 99.
+    Triton is for NVIDIA's GPUs from Ampere on, so not for a T4. The gradients of a
+    row of a head of 64 in float32 may need 192 KiB of shared memory for 128 tokens, which Hopper and Blackwell have for a
+    block (227), and 80 KiB for 64, which all have (99).
     """
     capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
     if not re.fullmatch(r"\d+\.\d+", capability) or float(capability) < 8.0:
         return 0
-    return 128 if capability.endswith(".0") and capability != "12.0" else 64
+    return 128 if capability in ("9.0", "10.0", "10.3") else 64
 
 
 class SelfAttention(nn.Module):

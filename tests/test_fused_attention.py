@@ -26,6 +26,9 @@ QUORA = TASKS["quora"]
 ENCODED = random_examples(QUORA, 12)
 
 
+FITS_KERNEL = modules.fits_kernel
+
+
 class Switch:
     """Turns the kernel on and off. What was traced before is forgotten: layers are traced once a process."""
 
@@ -46,7 +49,7 @@ class Switch:
         """As it is on a CPU. Somebody must have asked before."""
         assert self.asked
         jax.clear_caches()
-        self.monkeypatch.undo()
+        self.monkeypatch.setattr(modules, "fits_kernel", FITS_KERNEL)
 
 
 @pytest.fixture
@@ -93,7 +96,6 @@ def test_in_bfloat16_an_update_differs_by_its_roundings_alone(fused, monkeypatch
     ours = gradient()
     assert set(seen) == {jnp.dtype("bfloat16")}
     fused.off()
-    monkeypatch.setattr(linear, "rounds_operands", lambda: False)
     theirs = gradient()
     assert np.linalg.norm(ours - theirs) <= 0.02 * np.linalg.norm(theirs)
 
@@ -132,7 +134,7 @@ def test_several_devices_run_it(fused, method: Method):
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
 @pytest.mark.parametrize(
-    "length, head_size, dtype", [(5, 16, "float32"), (26, 64, "bfloat16"), (64, 32, "float32"), (128, 128, "bfloat16")]
+    "length, head_size, dtype", [(5, 16, "float32"), (26, 64, "bfloat16"), (64, 32, "float32"), (128, 64, "bfloat16")]
 )
 def test_it_can_be_lowered_for_a_gpu(monkeypatch, length, head_size, dtype, rate):
     """As far as JAX goes without one: to Triton's own language, forward and backward."""
@@ -151,7 +153,7 @@ def test_it_can_be_lowered_for_a_gpu(monkeypatch, length, head_size, dtype, rate
 
 @pytest.mark.parametrize(
     "capability, length",
-    [(None, 0), ("7.5", 0), ("8.0", 128), ("8.6", 64), ("9.0", 128), ("10.0", 128), ("12.0", 64), ("gfx942", 0)],
+    [(None, 0), ("7.5", 0), ("8.0", 64), ("8.6", 64), ("9.0", 128), ("10.0", 128), ("12.0", 64), ("gfx942", 0)],
 )
 def test_it_is_for_what_triton_compiles_for(monkeypatch, capability, length):
     device = SimpleNamespace(compute_capability=capability) if capability else SimpleNamespace()
@@ -171,6 +173,6 @@ def test_gelu_by_erf_is_the_exact_one(monkeypatch):
     shares = scipy.stats.norm.cdf(x)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     values, slopes = jax.vmap(jax.value_and_grad(modules.gelu))(x.astype(np.float32))
-    np.testing.assert_allclose(values, x * shares, atol=2e-6)
+    np.testing.assert_allclose(values, x * shares, atol=1.2e-6)
     np.testing.assert_allclose(slopes, shares + x * scipy.stats.norm.pdf(x), atol=2e-6)
     assert modules.gelu(jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16

@@ -41,9 +41,12 @@ def test_vectors_stay_vectors_so_that_weight_decay_leaves_them_out():
     assert layers["attention_norm"]["scale"].shape == (32,)
 
 
-def test_updates_are_the_same_bit_for_bit():
-    step = jax.jit(make_train_step(MODEL, SST, TX, PARTS, seed=3))
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_updates_are_the_same_bit_for_bit(accumulate):
+    step = jax.jit(make_train_step(MODEL, SST, TX, PARTS, 3, accumulate))
     batch = packed(random_examples(SST, 8), range(8), 32)
+    if accumulate > 1:
+        batch = jax.tree.map(lambda array: np.stack([array] * accumulate), batch)
     plain, stacked = first_state(), stack_layers(first_state())
     for _ in range(3):
         plain, metrics = step(plain, batch)

@@ -30,7 +30,7 @@ Method = Literal["jit", "pmap", "shard_map"]
 
 AXIS = "devices"
 # XLA tries many kernels for each product of a program before it runs on a GPU. Those of Triton take most of that time
-# and gave 7 % at the best (docs/performance.md); those of cuBLAS are tried all the same.
+# and gave 7 % at the best (docs/performance.md); those of cuBLAS are tried all the same. `jax.pmap` takes no options.
 QUICK_SEARCH: dict[str, Any] = {"xla_gpu_enable_triton_gemm": False}
 # jaxlib before 0.8.2 overwrites a donated state on a CPU before it has read all of it: other updates, and no word.
 DONATED = (0,) if jax.__version_info__ >= (0, 8, 2) else ()
@@ -267,7 +267,7 @@ class SharedInterrupt(Interrupt):
 
 
 def _names_options() -> bool:
-    """Whether XLA_FLAGS says how kernels are looked for, which then holds."""
+    """Whether XLA_FLAGS says how kernels are looked for; then that holds."""
     return any(word in os.environ.get("XLA_FLAGS", "") for word in ("triton_gemm", "autotune"))
 
 

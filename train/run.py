@@ -171,6 +171,7 @@ def train(
         opened.callback(checkpoints.close)
         restored = checkpoints.restore_latest(like=state)
         state, counters, evaluated = restored or (state, {}, False)
+        del restored  # else it would keep a second state alive where `arrange` makes a copy
         counters, evaluated = parallel.from_first([counters, evaluated])
         state = parallel.arrange(parallel.place(state))
         events = profile = None
