@@ -25,7 +25,7 @@ from tests.test_step import assert_trees_close
 from tests.trials.harness import free_port
 from train.config import TrainConfig, resolve
 from train.optim import make_optimizer
-from train.parallel import Method, Parallel
+from train.parallel import QUICK_SEARCH, Method, Parallel, _names_options
 from train.step import init_state, make_train_step, trained_parts
 from train.supervisor import explain
 
@@ -196,3 +196,19 @@ def test_a_port_in_use_is_one_sentence(tmp_path):
         first = start(tmp_path / "run", 0, port, "--process_timeout=2")
         _, err = first.communicate(timeout=60)
     assert first.returncode == 2 and err.count("\n") == 1 and f"127.0.0.1:{port}" in err
+
+
+def test_a_step_takes_compiler_options_unless_xla_flags_say_how_kernels_are_looked_for(monkeypatch):
+    """The option is for GPUs; a CPU's compiler knows its name, and would refuse one that there is not."""
+    parallel = Parallel(1)
+    assert parallel.options is None
+    monkeypatch.setattr(parallel, "options", QUICK_SEARCH)
+    predict = parallel.compile_predict_step(lambda params, batch: jnp.asarray(batch.labels) * params["a"]["b"])
+    batch = training_batches(random_examples(PAIRS, 4), PAIRS.name, 0, 4, 1, 1, None)[0]
+    np.testing.assert_array_equal(predict({"a": {"b": jnp.float32(2)}}, batch), 2 * batch.labels[0])
+    monkeypatch.setattr(parallel, "options", {"xla_gpu_no_such_option": False})
+    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_gpu_no_such_option"):
+        parallel.compile_predict_step(lambda _, batch: jnp.asarray(batch.labels))({}, batch)
+    for flags, names in (("", False), ("--xla_dump_to=/tmp", False), ("--xla_gpu_autotune_level=0", True)):
+        monkeypatch.setenv("XLA_FLAGS", flags)
+        assert _names_options() == names

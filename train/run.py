@@ -127,6 +127,19 @@ def first_state(inputs: Inputs, model: ModelConfig, trained: Mapping[Task, Seque
     return init_state(params, tx, {part for parts in trained.values() for part in parts})
 
 
+def last_state(
+    checkpoints: Checkpoints | NoStore, first: TrainState, parallel: Parallel
+) -> tuple[TrainState, Counters, bool]:
+    """Where a run goes on: its newest checkpoint, or `first`, on all devices and arranged for them.
+
+    Returns:
+      The state; what the loop remembers; whether the state has been evaluated.
+    """
+    state, counters, evaluated = checkpoints.restore_latest(like=first) or (first, {}, False)
+    counters, evaluated = parallel.from_first([counters, evaluated])
+    return parallel.arrange(parallel.place(state)), Counters(**counters), evaluated
+
+
 def dev_evaluation(model: ModelConfig, programs: Programs, plan: Plan, check: Callable[[], None]) -> Evaluate:
     """A function from parameters to the dev scores by task, and the one score that picks the best checkpoint.
 
@@ -169,11 +182,7 @@ def train(
     with contextlib.ExitStack() as opened:
         checkpoints = Checkpoints(run.checkpoints, run.fingerprint) if parallel.is_first else NoStore()
         opened.callback(checkpoints.close)
-        restored = checkpoints.restore_latest(like=state)
-        state, counters, evaluated = restored or (state, {}, False)
-        del restored  # else it would keep a second state alive where `arrange` makes a copy
-        counters, evaluated = parallel.from_first([counters, evaluated])
-        state = parallel.arrange(parallel.place(state))
+        state, counters, evaluated = last_state(checkpoints, state, parallel)
         events = profile = None
         if parallel.is_first:
             log.keep_until(run.metrics, int(state.step), evaluated)
@@ -194,7 +203,7 @@ def train(
         started, done = time.monotonic(), int(state.step)
         state = fit(
             state,
-            Counters(**counters),
+            counters,
             iter(plan.schedule),
             steps,
             plan.batches,
