@@ -32,6 +32,11 @@ RIVALS = {
 }
 
 
+def side_title(side: str) -> str:
+    """What a side, "ours" or a name in RIVALS, is called where somebody reads it."""
+    return RIVALS[side].title if side in RIVALS else side
+
+
 @dataclasses.dataclass(frozen=True)
 class Work:
     """Something that both sides do and that is timed, apart from what is asked of it.

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.cases import RIVALS, Device, Work
+from benchmarks.cases import RIVALS, Device, Work, side_title
 from benchmarks.worker import Worker
 from bert_jax.errors import UserError
 
@@ -98,8 +98,8 @@ def _measure_runs(work: Work, setup: Setup) -> Measured:
             workers["rival"] = rival
             found.differences = compare_losses(work, ours, rival)
             runs |= {name: _rival_run(rival, name) for name in work.rivals}
-        for run in runs.values():
-            run()
+        for side, run in runs.items():
+            _say(f"{side_title(side)}: the first run, with compiling, took {run()['seconds']:.1f} s")
         found.seconds, found.losses = {side: [] for side in runs}, {side: [] for side in runs}
         found.ceilings = {side: [] for side in workers}
         for repeat in range(setup.repeats):
@@ -107,12 +107,19 @@ def _measure_runs(work: Work, setup: Setup) -> Measured:
                 answer = runs[side]()
                 found.seconds[side].append(answer["seconds"])
                 found.losses[side].append(answer["loss"])
+            taken = ", ".join(f"{side_title(side)} {seconds[-1]:.2f} s" for side, seconds in found.seconds.items())
+            _say(f"{repeat + 1} of {setup.repeats}: {taken}")
             for side, worker in workers.items():
                 found.ceilings[side].append(_ceiling(worker, work, setup))
     if work.kind == "evaluation" and work.dtype == "float32":
         for name in runs:
             check_difference(work, abs(found.losses[name][0] - found.losses["ours"][0]), "the mean loss")
     return found
+
+
+def _say(line: str) -> None:
+    """A compiler can take minutes, so that a reader wants to see what is being waited for."""
+    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def _rival_run(rival: Worker, name: str) -> Callable[[], dict[str, float]]:
@@ -164,5 +171,6 @@ def _measure_compilation(work: Work, setup: Setup) -> Measured:
                     found.amounts = _prepare(ours, work, setup, folder)
                     answer = ours.ask("run")
                 found.compiled[state].append(answer["seconds"])
+                _say(f"{state}: {answer['seconds']:.2f} s")
             found.compiled["programs"].append(answer["programs"])
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.cases import FIGURES, RIVALS, Case, Work
+from benchmarks.cases import FIGURES, Case, Work, side_title
 from benchmarks.figures import (
     Summary,
     amount,
@@ -45,7 +45,7 @@ def print_measured(measured: Measured) -> None:
     for side in measured.seconds:
         done, seconds = amount(measured, side), summarize(example_seconds(measured, side))
         table.add_row(
-            "ours" if side == "ours" else RIVALS[side].title,
+            side_title(side),
             f"{1e3 * seconds.median * measured.work.examples:,.1f}",
             f"{1 / seconds.median:,.1f}",
             f"{summarize(shares(measured, side)).median:.0%}",
