@@ -52,6 +52,15 @@ class Interrupted(UserError):
     exit_code = 75
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of something.
+
+    >>> counted(1, "text"), counted(1200, "text")
+    ('1 text', '1,200 texts')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def perhaps(name: str, known: Iterable[str], form: str = "{}") -> str:
     """The known name that is most like an unknown one, as an error adds it; nothing if none is.
 

@@ -117,6 +117,20 @@ def test_flags_without_effect_are_found(config, idle):
     assert idle_flags(config) == idle
 
 
+def test_a_baseline_never_trains_a_task_that_is_only_scored():
+    stages = resolve_stages(TrainConfig(recipe="baseline", scheduler="baseline", tasks="sts,sst"))
+    assert [stage.tasks for stage in stages] == ["sts,sst"] * 2
+    stages = resolve_stages(
+        TrainConfig(recipe="baseline", scheduler="baseline", tasks="sts,sst", similarity_head="cosine")
+    )
+    assert [(stage.mode, stage.tasks) for stage in stages] == [("finetune", "sts,sst")]  # a cosine has no weights
+
+
+def test_a_stage_is_complete_with_more_updates_than_are_asked_for(whole_run, capsys):
+    done = command("train.main", *SMALL, f"--run_dir={whole_run}", "--mlm_epochs=1", "--pretrain_epochs=1")
+    assert done.returncode == 0 and done.stdout.count("complete: ") == 2, done.stderr
+
+
 def test_a_recipe_is_found_among_flags():
     for flags in (["--seed=1", "--recipe=sst_single"], ["--recipe", "sst_single"]):
         assert with_recipe(flags) == (flags, start_config("sst_single"))

@@ -131,6 +131,25 @@ def test_a_second_run_of_a_finished_one_trains_nothing(uninterrupted, capsys):
     assert (run_dir / "metrics.jsonl").read_text() == before
 
 
+@pytest.mark.parametrize("less", [{"max_steps": 3}, {"epochs": 1}, {"epochs": 1, "max_steps": 2}], ids=str)
+def test_a_run_is_never_made_shorter_than_it_is(uninterrupted, capsys, less):
+    state, run_dir = uninterrupted
+    before = (run_dir / "metrics.jsonl").read_text()
+    assert_same_bytes(state, run_small(run_dir, **less))
+    said = capsys.readouterr().out
+    assert ("12 are done already, more than 1 epoch of 6" if "epochs" in less else "12, going on after 12") in said
+    assert "This run is complete" in said and "dev, best checkpoint" in said
+    assert (run_dir / "metrics.jsonl").read_text() == before
+    assert_same_bytes(state, run_small(run_dir))
+
+
+def test_a_run_that_is_told_to_stop_earlier_than_it_has_is_judged_where_it_is(uninterrupted, tmp_path, capsys):
+    run_small(tmp_path, max_steps=4)
+    assert int(run_small(tmp_path, max_steps=3).step) == 4
+    assert "This run is at update 4 of 12 already" in capsys.readouterr().out
+    assert_same_bytes(uninterrupted[0], run_small(tmp_path))
+
+
 def poison(monkeypatch, *spoilt: tuple[int, int], value: float = float("nan")) -> None:
     """Gives training batches, by (texts an example, number), weights that spoil their loss and gradient."""
 

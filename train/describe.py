@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Folder
+from bert_jax.errors import counted
 from bert_jax.masking import MASKED
 from bert_jax.tasks import split_names
 from eval.report import new_table, print_scores
@@ -61,12 +62,13 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
     print(f"memory   {pages_in_words()}")
     how = f"{MASKED:.0%} of the tokens masked" if masked_lm else config.scheduler
     print(f"train    {config.mode}: {how}, lr {config.lr:g}, batch {config.batch_size}, seed {config.seed}")
-    done = int(state.step)
-    going_on = f", going on after {done}" if done else ""
-    print(
-        f"updates  {total}{going_on}: {config.epochs} epochs of {plan.steps_per_epoch}"
-        + (f", stopping early at {total}" if total < len(plan.schedule) else "")
-    )
+    done, epochs = int(state.step), f"{counted(config.epochs or 0, 'epoch')} of {plan.steps_per_epoch}"
+    if done > len(plan.schedule):
+        print(f"updates  {done} are done already, more than {epochs}")
+    else:
+        going_on = f", going on after {done}" if done else ""
+        early = f", stopping early at {total}" if total < len(plan.schedule) else ""
+        print(f"updates  {total}{going_on}: {epochs}{early}")
     print(f"run      {config.run_dir}", flush=True)
 
 
@@ -82,8 +84,8 @@ def print_outcome(
 ) -> None:
     """Prints the dev table of the best checkpoint and, at the end of the last stage, what to do next."""
     if step > done_before:
-        updates = step - done_before
-        print(f"\n{updates} updates in {seconds:.0f} s, evaluation included; {compilations} programs compiled")
+        updates, programs = counted(step - done_before, "update"), counted(compilations, "program")
+        print(f"\n{updates} in {seconds:.0f} s, evaluation included; {programs} compiled")
     elif step < planned:
         print(f"\nThis run is at update {step} of {planned} already; a larger --max_steps, or none, goes on.")
     else:

@@ -66,7 +66,7 @@ def with_recipe(flags: list[str]) -> tuple[list[str], TrainConfig]:
     Raises:
       InputError: there is no such recipe.
     """
-    named = re.findall(r"(?:^|\n)--recipe[=\n](\w+)", "\n".join(flags))[-1:]
+    named = re.findall(r"(?:^|\n)--recipe[=\n](.*)", "\n".join(flags))[-1:]
     recipe: RecipeName | None = next((recipe for recipe in RECIPES if named.count(recipe)), None)
     if named and not recipe and named != ["None"]:
         guess = perhaps(named[0], RECIPES)
@@ -154,11 +154,13 @@ def resolve_stages(config: TrainConfig) -> list[TrainConfig]:
 def _tasks_with_heads(config: TrainConfig) -> dict[str, str]:
     """Tasks whose heads have weights to train while the encoder is frozen, by name, as they were named.
 
-    A cosine has none.
+    A cosine has none. None at all where the scheduler trains the first task alone and that one has none.
     """
     tasks = dict(zip(split_names(config.tasks), find_tasks(config.tasks), strict=True))
-    return {
+    found = {
         task.name: named
         for named, task in tasks.items()
         if not (task.kind == "similarity" and config.similarity_head == "cosine")
     }
+    first = next(iter(tasks.values())).name
+    return {} if config.scheduler == "baseline" and first not in found else found

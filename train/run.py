@@ -17,7 +17,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.data.batches import Batches, training_batches
 from bert_jax.data.masked import mask_batches
 from bert_jax.data.order import batches_per_epoch
-from bert_jax.errors import InputError
+from bert_jax.errors import InputError, counted
 from bert_jax.heads import Params, init_params
 from bert_jax.masking import mask_vocabulary
 from bert_jax.tasks import Split, Task
@@ -67,10 +67,9 @@ def plan_run(inputs: Inputs, parallel: Parallel) -> Plan:
     own, parts = parallel.own, config.accumulate
     shares = parallel.count * parts
     if config.batch_size < shares:
-        each = f" x --accumulate={parts}" if parts > 1 else ""
+        of = counted(parallel.count, "device") + (f" x --accumulate={parts}" if parts > 1 else "")
         raise InputError(
-            f"--batch_size={config.batch_size} cannot be cut into {shares} shares ({parallel.count} devices{each}); "
-            f"it must be at least {shares}"
+            f"--batch_size={config.batch_size} cannot be cut into {shares} shares ({of}); it must be at least {shares}"
         )
 
     def encode(task: Task, split: Split) -> EncodedExamples:
@@ -189,7 +188,8 @@ def train(
             if config.tensorboard:
                 events = EventLog(run.path / "tensorboard", log.entries(run.metrics))
                 opened.callback(events.close)
-        total = min(config.max_steps or len(plan.schedule), len(plan.schedule))
+        # What is trained already is not undone by a smaller --max_steps or --epochs.
+        total = max(int(state.step), min(config.max_steps or len(plan.schedule), len(plan.schedule)))
         print_plan(inputs, plan, str(parallel), state, total)
         steps = {
             task.name: programs.train_step(

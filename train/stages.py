@@ -80,7 +80,7 @@ def run_stage(
 
 def is_complete(inputs: Inputs, folder: RunDir, programs: Programs | None) -> bool:
     """Whether a stage has done all its updates and left the model that the next one starts from."""
-    complete = folder.model.exists() and last_evaluation(folder.metrics) == len(inputs.schedule)
+    complete = folder.model.exists() and (last_evaluation(folder.metrics) or 0) >= len(inputs.schedule)
     return programs.parallel.from_first(complete) if programs else complete
 
 
