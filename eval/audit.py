@@ -41,7 +41,7 @@ def print_audit(found: dict[str, Any]) -> None:
     """Prints the tables, what is missing and what counts as the same."""
     console = Console()
     tasks: dict[str, dict[str, Any]] = found["tasks"]
-    print_splits(console, tasks, f"tables of {found['folder']}")
+    print_splits(console, tasks, f"tables of {', '.join(dict.fromkeys(task['folder'] for task in tasks.values()))}")
     print_labels(console, tasks)
     print_shared(console, tasks)
     print_conflicts(console, tasks)
@@ -76,7 +76,7 @@ def print_labels(console: Console, tasks: dict[str, dict[str, Any]]) -> None:
         if one["labels"]
     }
     if counts:
-        labels = sorted({label for of in counts.values() for label in of}, key=int)
+        labels = list(dict.fromkeys(label for of in counts.values() for label in of))
         table = new_table("rows of each label", "task", *labels)
         for name, of in counts.items():
             table.add_row(name, *(_count(of.get(label)) for label in labels))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from bert_jax.config import ModelConfig
-from bert_jax.errors import InputError, StorageError
+from bert_jax.errors import InputError, StorageError, counted
 from bert_jax.tokenizer import Tokenizer
 from train.command import read_stdin, run_command
 from train.config import check_positive
@@ -132,7 +132,7 @@ def main(flags: EncodeConfig) -> None:
     except OSError as error:
         raise StorageError(f"--output={flags.output} cannot be written: {error.strerror}") from None
     cut = f", {encoded.truncated} of them cut" if encoded.truncated else ""
-    print(f"{len(examples)} texts{cut} -> {flags.output} {list(embeddings.shape)}", file=sys.stderr)
+    print(f"{counted(len(examples), 'text')}{cut} -> {flags.output} {list(embeddings.shape)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

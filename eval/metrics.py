@@ -39,9 +39,13 @@ def confusion(task: Task, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray
 def bootstrap(task: Task, outputs: np.ndarray, labels: np.ndarray, resamples: int) -> dict[str, np.ndarray]:
     """Every score of a task on rows drawn anew, with replacement: metric -> [resamples, ...].
 
-    The draws are always the same. Of masked LM the rows are the masked tokens.
+    The draws are always the same. Of masked LM the rows are the masked tokens. Of fewer than two rows nothing can be
+    drawn but themselves, which says nothing of the scores' spread: they are NaN.
     """
-    names = list(score_task(task, outputs, labels))
+    scores = score_task(task, outputs, labels)
+    if len(outputs) < 2:
+        return {name: np.full((resamples, *np.shape(score)), np.nan) for name, score in scores.items()}
+    names = list(scores)
     labels = labels if task.kind != "mlm" else np.zeros(len(outputs))
 
     def statistic(rows: np.ndarray) -> np.ndarray:
@@ -58,7 +62,7 @@ def bootstrap(task: Task, outputs: np.ndarray, labels: np.ndarray, resamples: in
             method="percentile",
             rng=np.random.default_rng(0),
         ).bootstrap_distribution
-    places = np.cumsum([np.size(score_task(task, outputs, labels)[name]) for name in names])[:-1]
+    places = np.cumsum([np.size(scores[name]) for name in names])[:-1]
     parts = np.split(drawn, places)
     return {name: part.T if len(part) > 1 else part[0] for name, part in zip(names, parts, strict=True)}
 

@@ -38,7 +38,11 @@ def audit_tables(folder: Path, tasks: Sequence[Task]) -> dict[str, Any]:
     return {
         "folder": str(folder),
         "missing": [task.files[split][0] for task in tasks for split in task.files if split not in tables[task]],
-        "tasks": {task.name: audit_task(task, splits) for task, splits in tables.items() if splits},
+        "tasks": {
+            task.name: {"folder": str(task.folder or folder), **audit_task(task, splits)}
+            for task, splits in tables.items()
+            if splits
+        },
     }
 
 
@@ -123,8 +127,9 @@ def count_labels(task: Task, examples: Sequence[Example]) -> dict[str, int]:
 
     A label that no row has is there with 0.
     """
-    labels = [int(example.label) for example in examples if example.label is not None]
-    return {str(label): labels.count(label) for label in range(task.max_label + 1)} if labels else {}
+    counts = Counter(int(example.label) for example in examples if example.label is not None)
+    names = task.labels or range(task.max_label + 1)
+    return {str(name): counts[label] for label, name in enumerate(names)} if counts else {}
 
 
 def count_repeated(examples: Sequence[Example]) -> dict[str, int]:

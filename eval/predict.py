@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from bert_jax.data.tables import Example
-from bert_jax.errors import InputError, perhaps
+from bert_jax.errors import InputError, counted, perhaps
 from bert_jax.tasks import Task, find_tasks
 from eval.answers import describe_output
 from train.command import read_stdin, run_command
@@ -39,7 +39,8 @@ def read_texts(task: Task, lines: list[str]) -> list[Example]:
     for number, line in enumerate(lines, start=1):
         texts = tuple(line.split("\t")) if task.is_pair else (line,)
         if len(texts) != len(task.text_columns):
-            raise InputError(f"stdin:{number}: {len(texts)} columns, but task {task.name} takes 2, separated by a tab")
+            columns = counted(len(texts), "column")
+            raise InputError(f"stdin:{number}: {columns}, but task {task.name} takes 2, separated by a tab")
         examples.append(Example(str(number), texts, None))
     return examples
 
@@ -67,7 +68,7 @@ def main(flags: PredictConfig) -> None:
     run = restore_run(flags.run_dir, flags.checkpoint, Programs(1))
     encoded = run.encode(examples)
     if encoded.truncated:
-        print(f"{encoded.truncated} texts were cut to {run.max_length} tokens", file=sys.stderr)
+        print(f"cut to {run.max_length} tokens: {counted(encoded.truncated, 'text')}", file=sys.stderr)
     with Interrupt() as interrupt:
         outputs = run.predict(task, encoded, flags.batch_size, interrupt.check)
     for output in outputs:

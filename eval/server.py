@@ -94,7 +94,8 @@ def attention(model: Model, about: Mapping[str, Any], said: Mapping[str, Any]) -
     limits = {"which": 1 if about["joint"] else len(texts), "layer": about["layers"], "head": about["heads"]}
     for name, limit in limits.items():
         if type(said.get(name)) is not int or not 0 <= said[name] < limit:
-            raise InputError(f"{name} is a whole number from 0 to {limit - 1}")
+            wanted = f"a whole number from 0 to {limit - 1}" if limit > 1 else "0, as there is one"
+            raise InputError(f"{name} is {wanted}")
     tokens, weights = model.attention(texts, said["which"])
     return {"tokens": tokens, "weights": np.round(weights[said["layer"], said["head"]].astype(float), 4).tolist()}
 
@@ -173,7 +174,7 @@ def read_lines(said: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def check_text(name: str, text: object) -> None:
     """Raises InputError unless it is a text that has words in it and is not too long."""
     if not isinstance(text, str):
-        raise InputError(f"{name} is no text")
+        raise InputError(f"{name} is not a string")
     if not text.strip():
         raise InputError(f"{name} is empty")
     if len(text) > LONGEST_TEXT:

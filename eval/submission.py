@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from bert_jax.data.tables import Table
-from bert_jax.errors import InputError, StorageError, WeightsError
+from bert_jax.errors import InputError, StorageError, WeightsError, counted
 from bert_jax.tasks import Split, Task, find_tasks
 from train.command import run_command
 from train.config import TrainConfig, check_positive
@@ -104,10 +104,9 @@ def read_splits(source: Source, tasks: Sequence[Task]) -> Tables:
         if source.has(task, "test"):
             tables[task, "test"] = read_split(source, task, "test", labelled=False)
         else:
-            names = " or ".join(task.files.get("test", ("test file",)))
-            print(
-                f"warning: {source} has no {names}: no predictions for the test table of {task.name}", file=sys.stderr
-            )
+            names = " or ".join(task.files.get("test", ()))
+            why = f"{task.folder or source} has no {names}" if names else f"task {task.name} names no test file"
+            print(f"warning: {why}: no predictions for the test table of {task.name}", file=sys.stderr)
     return tables
 
 
@@ -130,9 +129,8 @@ def predict(folder: Path, tables: Tables, flags: SubmissionConfig, check: Callab
     for (task, split), table in tables.items():
         encoded = run.encode(table.examples)
         if encoded.truncated:
-            print(
-                f"{task.name}, {split}: {encoded.truncated} texts were cut to {run.max_length} tokens", file=sys.stderr
-            )
+            cut = counted(encoded.truncated, "text")
+            print(f"{task.name}, {split}: cut to {run.max_length} tokens: {cut}", file=sys.stderr)
         outputs = run.predict(task, encoded, flags.batch_size, check)
         if not np.isfinite(outputs).all():
             raise WeightsError(f"update {run.step} of {folder} gives outputs of {task.name} that are not finite")
@@ -182,9 +180,9 @@ def main(flags: SubmissionConfig) -> None:
             texts |= predict(folder, tables, flags, interrupt.check)
     archive = write_files(output, texts)
     for name, text in texts.items():
-        rows = text.count("\n") - 1
-        print(f"{rows:>8,} rows  {output / FOLDER / name}")
-    print(f"{len(texts):>8,} files {archive}")
+        rows = counted(text.count("\n") - 1, "row")
+        print(f"{rows:>14}  {output / FOLDER / name}")
+    print(f"{counted(len(texts), 'file'):>14}  {archive}")
 
 
 if __name__ == "__main__":

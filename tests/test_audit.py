@@ -10,7 +10,7 @@ import pytest
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Example
 from bert_jax.errors import InputError
-from bert_jax.tasks import COURSE_TASKS, TASKS
+from bert_jax.tasks import COURSE_TASKS, TASKS, find_tasks
 from eval.overlaps import audit_tables, count_conflicts, count_repeated, count_shared, row_key, text_key
 from tests.trials import harness
 
@@ -78,6 +78,7 @@ def test_every_count_of_a_pair_task(tmp_path):
         "missing": ["sts-test-student.csv"],
         "tasks": {
             "sts": {
+                "folder": str(tmp_path),
                 "kind": "similarity",
                 "splits": {
                     "train": {
@@ -118,10 +119,17 @@ def test_a_task_of_single_texts_has_no_counts_of_pairs_and_a_test_table_no_label
     assert found["missing"] == [
         "ids-sst-train.csv", "quora-train.csv", "quora-dev.csv", "quora-test-student.csv",
     ]  # fmt: skip
-    assert sst.keys() == {"kind", "splits", "shared"} and found["tasks"].keys() == {"sst"}
+    assert sst.keys() == {"folder", "kind", "splits", "shared"} and found["tasks"].keys() == {"sst"}
     assert sst["shared"] == [{"rows_of": "test", "in": "dev", "rows": 2, "of": 3}]
     assert sst["splits"]["dev"]["labels"] == {"0": 0, "1": 0, "2": 0, "3": 1, "4": 1}
     assert sst["splits"]["test"]["labels"] == {} and "equal_pairs" not in sst["splits"]["test"]
+
+
+def test_a_task_of_ones_own_has_its_labels_words_and_its_folder(tmp_path):
+    topic = find_tasks("examples/topic.toml")[0]
+    found = audit_tables(tmp_path, [topic])["tasks"]["topic"]
+    assert found["folder"] == str(topic.folder) and topic.labels
+    assert tuple(found["splits"]["train"]["labels"]) == topic.labels
 
 
 def test_a_folder_without_a_table_and_a_wrong_table_are_errors(tmp_path):

@@ -63,6 +63,10 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *part
         (["--recipe=in_turn_mlm", "--pretrain_lr=99"], ["--pretrain_lr=99.0"]),
         (["--recipe=foo"], ["--recipe=foo", "in_turn_mlm_cosine"]),
         (["--recipe=mtdn"], ["--recipe=mtdn is no recipe", "perhaps you meant mtdnn"]),
+        (["--recipe=in-turn"], ["--recipe=in-turn is no recipe", "perhaps you meant in_turn"]),
+        (["--init="], ["--init= has no value; --init is a text"]),
+        (["--subset="], ["--subset= has no value"]),
+        ([f"--run_dir=/tmp/{'x' * 300}"], ["xxx is too long for a name"]),
         (["--tasks=sst,quara"], ["'quara'", "perhaps you meant quora"]),
         (["--subset=quora=2"], ["--subset=quora=2", "at most 1"]),
         (["--subset=cfimdb=0.5"], ["'cfimdb'", "--tasks"]),
@@ -76,6 +80,18 @@ def test_a_wrong_flag_is_answered_in_one_sentence_at_once(flags, parts):
     start = time.monotonic()
     assert_one_sentence(command("train.main", *flags), 2, *parts)
     assert time.monotonic() - start < 30  # far from what importing JAX and compiling would take on a busy machine
+
+
+def test_standard_streams_that_are_closed_are_as_good_as_empty(run_dir, tmp_path):
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        shell = f"exec {sys.executable} -m {line}"
+        return subprocess.run(["bash", "-c", shell], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+    done = run(f"eval.audit --data_dir={SAMPLE} >&-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert run(f"eval.audit --data_dir={tmp_path / 'none'} 2>&-").returncode == 2
+    done = run(f"eval.predict --run_dir={run_dir} --task=sst <&-")
+    assert_one_sentence(done, 2, "there is no text on stdin")
 
 
 def test_a_wrong_table_is_answered_with_its_line(tmp_path):
@@ -150,7 +166,7 @@ def test_a_run_is_evaluated_and_predicts_in_input_order(run_dir):
 
 def test_prediction_says_what_is_wrong_with_its_input(run_dir):
     flags = ("eval.predict", f"--run_dir={run_dir}")
-    assert_one_sentence(command(*flags, "--task=quora", stdin="a\tb\nc\n"), 2, "stdin:2: 1 columns")
+    assert_one_sentence(command(*flags, "--task=quora", stdin="a\tb\nc\n"), 2, "stdin:2: 1 column, but")
     assert_one_sentence(command(*flags, "--task=cfimdb", stdin="a\n"), 2, "it has sst, quora, sts")
     assert_one_sentence(command(*flags, "--task=sst"), 2, "no text on stdin")
     assert_one_sentence(command(*flags, "--task=sst", "--batch_size=0", stdin="a\n"), 2, "--batch_size=0")

@@ -120,7 +120,7 @@ def test_a_pair_that_is_read_as_one_text_has_one_picture(joint):
     found = joint.ask("/attention", {"texts": list(PAIRS[0]), "which": 0, "layer": 0, "head": 1})[1]
     assert found["tokens"].count("[SEP]") == 2 and len(found["weights"]) == len(found["tokens"])
     said = {"texts": list(PAIRS[0]), "which": 1, "layer": 0, "head": 1}
-    assert joint.refusal("/attention", said) == "which is a whole number from 0 to 0"
+    assert joint.refusal("/attention", said) == "which is 0, as there is one"
 
 
 def test_nothing_is_compiled_for_a_request(page):
@@ -157,7 +157,7 @@ def test_requests_at_the_same_time_each_get_their_own_answer(page):
         ({"texts": ["a", "\n"]}, "the second text is empty"),
         ({"texts": ["x" * (LONGEST_TEXT + 1)]}, "the text has 2,001 characters, but 2,000 are the most"),
         ({"texts": []}, "texts is a list of one text or of two"),
-        ({"texts": [1]}, "the text is no text"),
+        ({"texts": [1]}, "the text is not a string"),
         ({"texts": ["\ud800"]}, "the text has half a character (a lone surrogate), which no text has"),
         ({}, "texts is a list of one text or of two"),
     ],

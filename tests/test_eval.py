@@ -8,9 +8,9 @@ import scipy.stats
 import sklearn.metrics
 
 from bert_jax.data.batches import evaluation_batches
-from bert_jax.tasks import TASKS
+from bert_jax.tasks import MASKED_LM, TASKS
 from eval.evaluate import predict_split
-from eval.metrics import score_task, summarize
+from eval.metrics import bootstrap, interval, score_task, summarize
 from tests.builders import THREE, random_examples
 
 SST, QUORA, STS = THREE
@@ -47,6 +47,15 @@ def test_similarity_scores_equal_scipys():
 @pytest.mark.parametrize("outputs", [np.ones(9), np.ones(1)], ids=["constant", "one row"])
 def test_a_correlation_that_is_not_defined_is_nan(outputs):
     assert math.isnan(score_task(STS, outputs, np.arange(len(outputs), dtype=np.float32))["pearson"])
+
+
+def test_too_few_rows_to_draw_from_have_no_interval():
+    drawn = bootstrap(SST, np.zeros((1, 5)), np.zeros(1), 10)
+    assert drawn["accuracy"].shape == (10,) and drawn["f1"].shape == (10, 5)
+    assert np.isnan([*interval(drawn["accuracy"]), *np.ravel(interval(drawn["f1"]))]).all()
+    for masked in (0, 1):
+        drawn = bootstrap(MASKED_LM, np.ones((masked, 2)), np.zeros(1), 10)
+        assert np.isnan(interval(drawn["perplexity"])).all()
 
 
 def test_the_means_are_the_courses():

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from bert_jax.data.sample import SAMPLE
+from bert_jax.data.tables import Folder
 from bert_jax.errors import InputError, StorageError, WeightsError
 from bert_jax.tasks import TASKS
-from eval.submission import SubmissionConfig, format_predictions, main, write_files
+from eval.submission import SubmissionConfig, format_predictions, main, read_splits, write_files
 from tests.builders import begin
 from train.config import TrainConfig
 from train.main import main as train
@@ -102,7 +103,7 @@ def test_every_id_has_one_prediction_in_the_tables_order(trained, tmp_path, caps
     assert {path.name: file_ids(path) for path in predictions.iterdir()} == wanted
     assert all(len(ids) == ROWS for ids in wanted.values())
     said = capsys.readouterr()
-    assert said.out.count("9 rows") == 6 and f"6 files {run_dir}/predictions.zip" in said.out and said.err == ""
+    assert said.out.count("9 rows") == 6 and f"6 files  {run_dir}/predictions.zip" in said.out and said.err == ""
     with zipfile.ZipFile(run_dir / "predictions.zip") as archive:
         assert {name: archive.read(f"predictions/{name}") for name in wanted} == {
             name: (predictions / name).read_bytes() for name in wanted
@@ -126,6 +127,9 @@ def test_a_missing_test_table_is_said_and_the_other_files_are_written(trained, t
     assert capsys.readouterr().err == (
         f"warning: {other} has no quora-test-student.csv: no predictions for the test table of quora\n"
     )
+    own = dataclasses.replace(TASKS["sst"], name="own", folder=data, files={"dev": ("ids-sst-dev.csv",)})
+    assert read_splits(Folder(other), [own]).keys() == {(own, "dev")}
+    assert "warning: task own names no test file: no predictions" in capsys.readouterr().err
     (other / "sts-dev.csv").unlink()
     with pytest.raises(InputError, match=r"has no sts-dev\.csv"):
         main(SubmissionConfig(run_dir, data_dir=other, devices=1, output=tmp_path))

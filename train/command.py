@@ -36,6 +36,7 @@ def run_command(
       trains: whether it works so long that huge pages are worth starting again for.
       sections: the flags under headings, for the help.
     """
+    open_standard_streams()
     given = list(sys.argv[1:] if args is None else args)
     flags = [flag for flag in given if flag != "--debug" and not (trains and flag == "--no-hugepages")]
     try:
@@ -62,6 +63,9 @@ def run_command(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG and error.filename:
+            print(f"error: {error.filename} is too long for a name", file=sys.stderr)
+            sys.exit(InputError.exit_code)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
@@ -73,6 +77,13 @@ def run_command(
         less = "a larger --accumulate or a smaller --batch_size" if trains else "a smaller --batch_size"
         print(f"error: there is not enough memory; {less} needs less", file=sys.stderr)
         sys.exit(StorageError.exit_code)
+
+
+def open_standard_streams() -> None:
+    """Those that whoever started us has closed: nothing comes from them, and what goes there is lost."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  open as long as the process lives
 
 
 def read_stdin() -> list[str]:

@@ -89,6 +89,8 @@ def check_names(args: Iterable[str], hints: Mapping[str, Any]) -> None:
         if name not in known:
             guess = perhaps(ELSEWHERE.get(name, name), known, "--{}")
             raise InputError(f"{arg} is no flag here{guess or '; --help lists those that there are'}")
+        if arg.endswith("=") and name in hints:
+            raise InputError(f"{arg} has no value; --{name} is {_wanted(hints[name])}")
         if "=" in arg and (name in switches or name not in hints):
             off = f"; --no_{name} turns it off" if name in switches else ""
             raise InputError(f"{arg}, but --{name} takes no value{off}")

@@ -11,19 +11,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-STACKED, SHARED = "layers", "embeddings"  # names in an encoder's tree; a task may be called like any one of them
+STACKED, SHARED, WORDS = "layers", "embeddings", "word"  # names in an encoder's tree; a task may be called like them
 
 
 def is_stacked(tree: Any) -> bool:
     """Whether this is an encoder's tree, of parameters or of moments, with its layers stacked."""
-    return isinstance(tree, dict) and tree.keys() == {SHARED, STACKED}
+    return _is_encoder(tree) and tree.keys() == {SHARED, STACKED}
 
 
 def is_split(tree: Any) -> bool:
     """Whether this is an encoder's tree with a tree for each layer."""
-    if not isinstance(tree, dict) or SHARED not in tree or len(tree) < 2:
-        return False
-    return tree.keys() == {SHARED, *(f"layer_{index}" for index in range(len(tree) - 1))}
+    return _is_encoder(tree) and tree.keys() == {SHARED, *(f"layer_{index}" for index in range(len(tree) - 1))}
+
+
+def _is_encoder(tree: Any) -> bool:
+    """Whether this is an encoder's tree: one with word embeddings, which no head has."""
+    return isinstance(tree, dict) and len(tree) > 1 and isinstance(tree.get(SHARED), dict) and WORDS in tree[SHARED]
 
 
 def stack_layers(tree: Any) -> Any:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from bert_jax.errors import InputError
+from bert_jax.errors import InputError, counted
 from bert_jax.files import quote, read_file
 from bert_jax.tasks import Split, Task
 
@@ -200,7 +200,7 @@ def _rows(path: Path, lines: list[str], task: Task, labelled: bool) -> Iterator[
     try:
         for row in reader:
             if len(row) != len(header):
-                raise InputError(f"{path}:{line}: {len(row)} columns, but the header has {len(header)}")
+                raise InputError(f"{path}:{line}: {counted(len(row), 'column')}, but the header has {len(header)}")
             if reader.line_num != line:
                 raise InputError(f"{path}:{line}: a quoted text runs on to line {reader.line_num}")
             values = [row[place] for place in places]

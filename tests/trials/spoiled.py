@@ -105,7 +105,7 @@ def _outside(table: GoodTable, rng: Random) -> str:
     return str(rng.choice([-1, -0.5, table.task.max_label + 0.5, table.task.max_label + 1, 99, 1e300, "-1e999"]))
 
 
-COLUMNS = "columns, but the header has"
+COLUMNS = ", but the header has"
 _in_a_row("a row with commas", lambda fields, *_: [",".join(fields)], COLUMNS)
 _in_a_row("a row without its label's column", lambda fields, *_: fields[:-1], COLUMNS)
 _in_a_row("a row with a column more", lambda fields, *_: [*fields, "5"], COLUMNS)
