@@ -12,7 +12,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import dropwhile, takewhile
+from itertools import dropwhile, takewhile, zip_longest
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -75,25 +75,26 @@ def parse_flags(
     return config_class(**{name: value for part in parts for name, value in vars(part).items()})
 
 
-def check_names(args: Iterable[str], hints: Mapping[str, Any]) -> None:
-    """Raises InputError if a flag is not among the names, or has a value where it takes none.
+def check_names(args: Sequence[str], hints: Mapping[str, Any]) -> None:
+    """Raises InputError if a flag is not among the names, has a value where it takes none, or an empty one.
 
-    tyro knows as well, but says only what is missing where something is.
+    tyro knows of the first two as well, but says only what is missing where something is. An empty value is what a
+    variable of the shell leaves that was never set; nothing here means anything by it.
     """
     switches = {name for name, hint in hints.items() if hint is bool}
     known = {*hints, *(f"no_{name}" for name in switches)}
-    for arg in args:
+    for arg, after in zip_longest(args, args[1:]):
         name = _name(arg)
         if not name or name in TYRO_FLAGS:
             continue
         if name not in known:
             guess = perhaps(ELSEWHERE.get(name, name), known, "--{}")
             raise InputError(f"{arg} is no flag here{guess or '; --help lists those that there are'}")
-        if arg.endswith("=") and name in hints:
-            raise InputError(f"{arg} has no value; --{name} is {_wanted(hints[name])}")
         if "=" in arg and (name in switches or name not in hints):
             off = f"; --no_{name} turns it off" if name in switches else ""
             raise InputError(f"{arg}, but --{name} takes no value{off}")
+        if arg.partition("=")[1:] == ("=", "") or after == "":
+            raise InputError(f"--{name} needs a value: {_wanted(hints[name])}")
 
 
 def wrong_value(args: Sequence[str], said: str, hints: Mapping[str, Any]) -> str:
