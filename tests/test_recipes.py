@@ -126,7 +126,7 @@ def test_a_baseline_never_trains_a_task_that_is_only_scored():
     assert [(stage.mode, stage.tasks) for stage in stages] == [("finetune", "sts,sst")]  # a cosine has no weights
 
 
-def test_a_stage_is_complete_with_more_updates_than_are_asked_for(whole_run, capsys):
+def test_a_stage_is_complete_with_more_updates_than_are_asked_for(whole_run):
     done = command("train.main", *SMALL, f"--run_dir={whole_run}", "--mlm_epochs=1", "--pretrain_epochs=1")
     assert done.returncode == 0 and done.stdout.count("complete: ") == 2, done.stderr
 

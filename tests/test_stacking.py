@@ -88,7 +88,7 @@ def test_a_task_may_be_called_as_a_part_of_an_encoder_is():
     assert_same_trees(split_layers(params), params)
     assert_same_trees(split_layers(stack_layers(params)), params)
     for heads in ({"embeddings": head, "layers": head}, {"embeddings": head, "layer_0": head}):
-        assert split_layers(heads) is not None and stack_layers(heads).keys() == heads.keys()
+        assert_same_trees(stack_layers(heads), heads)
         assert_same_trees(split_layers(heads), heads)
 
 

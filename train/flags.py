@@ -93,7 +93,7 @@ def check_names(args: Sequence[str], hints: Mapping[str, Any]) -> None:
         if "=" in arg and (name in switches or name not in hints):
             off = f"; --no_{name} turns it off" if name in switches else ""
             raise InputError(f"{arg}, but --{name} takes no value{off}")
-        if arg.partition("=")[1:] == ("=", "") or after == "":
+        if name in hints and name not in switches and (arg.partition("=")[1:] == ("=", "") or after == ""):
             raise InputError(f"--{name} needs a value: {_wanted(hints[name])}")
 
 
@@ -206,7 +206,8 @@ def _sentence(box: str) -> str:
     lines = [line.strip(" │╰╯") for line in box.strip().splitlines()[1:]]
     said = dropwhile(_is_rule, lines)
     error = " ".join(takewhile(lambda line: not _is_rule(line), said)).rstrip(".")
-    return re.sub(r"^Unrecognized options: (.*)", r"\1 belongs to no flag", error)
+    stray = re.match(r"Unrecognized options:(.*)", error)
+    return f"{stray[1].strip() or 'an empty word'} belongs to no flag" if stray else error
 
 
 def _is_rule(line: str) -> bool:
