@@ -13,6 +13,7 @@ SimilarityHead = Literal["linear", "cosine"]
 Dtype = Literal["float32", "bfloat16"]
 
 MOST_LAYERS = 128
+LEAST_POSITIONS = 8  # special tokens, and a few of each text of a pair
 LARGEST_SIZE = 10_000_000
 
 
@@ -36,11 +37,12 @@ class BertConfig:
         for field in dataclasses.fields(self):
             value, whole = getattr(self, field.name), isinstance(field.default, int)
             said = f"{field.name} is {quote(value)}"
+            smallest = LEAST_POSITIONS if field.name == "max_position_embeddings" else 1
             largest = MOST_LAYERS if field.name == "num_hidden_layers" else LARGEST_SIZE
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 raise WeightsError(f"{said}, not a {'whole ' if whole else ''}number")
-            if whole and not 1 <= value <= largest:
-                raise WeightsError(f"{said}, outside 1 to {largest:,}")
+            if whole and not smallest <= value <= largest:
+                raise WeightsError(f"{said}, outside {smallest} to {largest:,}")
             if not whole and not 0 <= value < 1:
                 raise WeightsError(f"{said}, outside 0 to 1")
         if self.hidden_size % self.num_attention_heads:

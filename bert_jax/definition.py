@@ -57,7 +57,7 @@ def read_definition(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: byte {error.start} is not UTF-8") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
         raise InputError(f"{path}: is no TOML: {error}") from None
     try:
         return _fields(values, path.absolute().parent)
@@ -114,8 +114,20 @@ def _fields(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         "metric": metric,
         "id_column": _text(values, "id") if "id" in values else None,
         "delimiter": _one_of(values, "delimiter", DELIMITERS) if "delimiter" in values else "\t",
-        "folder": folder / Path(_text(values, "folder")).expanduser() if "folder" in values else folder,
+        "folder": _folder(values, folder),
     }
+
+
+def _folder(values: dict[str, Any], beside: Path) -> Path:
+    """Where a definition's files are: what it names, from its own folder, or that folder."""
+    try:
+        folder = beside / Path(_text(values, "folder")).expanduser() if "folder" in values else beside
+        str(folder).encode()
+    except RuntimeError as error:
+        raise Wrong(f"folder: {quote(values['folder'])}: {error}") from None
+    except UnicodeEncodeError:
+        raise Wrong(f"folder: {quote(str(beside))} is not UTF-8, wanted is a path that is") from None
+    return folder
 
 
 def _columns(values: dict[str, Any], kind: str) -> tuple[str, ...]:

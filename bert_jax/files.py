@@ -1,13 +1,18 @@
-"""Files that others wrote: what is read of them, and no more. None of it is ever run."""
+"""Files: of those that others wrote what is read, and no more; our own as they are written, whole or not at all.
+
+Nothing that is read is ever run.
+"""
 
 import errno
 import json
+import os
 import reprlib
 import stat
 from pathlib import Path
 from typing import Any
 
 LONGEST_JSON = 10_000_000  # bytes; a config.json has a thousand
+UNFINISHED = ".unfinished"  # ends the name of what is being written
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = 100
 
@@ -53,6 +58,26 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"it holds {type(values).__name__}, not a JSON object")
     return values
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file so that whoever reads it, even after a power cut, finds all of the new or all of the old."""
+    unfinished = path.with_name(path.name + UNFINISHED)
+    with unfinished.open("wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def quote(value: object) -> str:

@@ -12,7 +12,7 @@ import safetensors.numpy
 from tokenizers import decoders, processors
 
 from bert_jax.config import ModelConfig
-from bert_jax.tokenizer import SPECIAL_TOKENS, Tokenizer, word_pieces
+from bert_jax.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 MODULES = "sentence_transformers.models"
 
@@ -25,7 +25,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int, splits_
       splits_special: whether "[SEP]" in a text is text, as in training. In a masked LM "[MASK]" has to be the mask.
     """
     tokenizer.save(folder)
-    pieces = word_pieces(tokenizer.vocab, tokenizer.lowercase)
+    pieces = tokenizer.word_pieces()
     pieces.add_special_tokens(list(SPECIAL_TOKENS))
     pieces.decoder = decoders.WordPiece(prefix="##")
     pieces.post_processor = processors.TemplateProcessing(
@@ -36,9 +36,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int, splits_
     (folder / "tokenizer.json").write_text(pieces.to_str(pretty=True) + "\n", encoding="utf-8")
     settings = {
         "tokenizer_class": "BertTokenizer",
-        "do_lower_case": tokenizer.lowercase,
-        "strip_accents": None,
-        "tokenize_chinese_chars": True,
+        **tokenizer.settings,
         "model_max_length": max_length,
         "split_special_tokens": splits_special,
     }

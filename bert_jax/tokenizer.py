@@ -12,19 +12,16 @@ from tokenizers import models, normalizers, pre_tokenizers
 from bert_jax.config import PairEncoding
 from bert_jax.data.tables import Example
 from bert_jax.errors import WeightsError
-from bert_jax.files import quote, read_file, read_json
+from bert_jax.files import quote, read_file, read_json, write_atomically
 
 LONGEST_VOCABULARY = 8_000_000  # bytes; the largest in use, LaBSE's half a million tokens, takes 5 million
 LONGEST_TOKEN = 1000  # characters
+SETTINGS = {  # of a tokenizer_config.json, and the fields of a Tokenizer that they are
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "splits_chinese",
+}
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-
-
-def word_pieces(vocab: dict[str, int], lowercase: bool) -> WordPieceTokenizer:
-    """BERT's WordPiece, to which special tokens are words like any other."""
-    pieces = WordPieceTokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
-    pieces.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return pieces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,20 +29,40 @@ class Tokenizer:
     """A vocabulary and its WordPiece.
 
     Special tokens are added here, by id, and are unknown to the WordPiece: a text that contains "[SEP]" stays text.
+
+    lowercase: whether letters are made small first.
+    strip_accents: whether letters lose their accents first; None: if they are made small.
+    splits_chinese: whether each Chinese character is a word.
     """
 
     vocab: dict[str, int]
     lowercase: bool = True
+    strip_accents: bool | None = None
+    splits_chinese: bool = True
 
     def __post_init__(self):
         missing = [token for token in SPECIAL_TOKENS if token not in self.vocab]
         if missing:
             raise WeightsError(f"the vocabulary of {len(self.vocab)} tokens lacks {', '.join(missing)}")
-        object.__setattr__(self, "_pieces", word_pieces(self.vocab, self.lowercase))
+        object.__setattr__(self, "_pieces", self.word_pieces())
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens and without a limit."""
         return [encoding.ids for encoding in self._pieces.encode_batch(list(texts), add_special_tokens=False)]  # type: ignore[attr-defined]
+
+    def word_pieces(self) -> WordPieceTokenizer:
+        """BERT's WordPiece, to which special tokens are words like any other."""
+        pieces = WordPieceTokenizer(models.WordPiece(self.vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+        pieces.normalizer = normalizers.BertNormalizer(
+            lowercase=self.lowercase, strip_accents=self.strip_accents, handle_chinese_chars=self.splits_chinese
+        )
+        pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        return pieces
+
+    @property
+    def settings(self) -> dict[str, bool | None]:
+        """How texts are changed before they are cut, as `tokenizer_config.json` names it."""
+        return {name: getattr(self, field) for name, field in SETTINGS.items()}
 
     def tokens(self, text: str) -> list[str]:
         """The word pieces of one text, to look at."""
@@ -57,10 +74,10 @@ class Tokenizer:
         return [tokens[int(number)] for number in ids]
 
     def save(self, folder: Path) -> None:
-        """Writes `vocab.txt` and the case setting, as `read_tokenizer` reads them."""
+        """Writes `vocab.txt` and the settings, as `read_tokenizer` reads them."""
         lines = sorted(self.vocab, key=self.vocab.__getitem__)
-        (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in lines), encoding="utf-8")
-        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": self.lowercase}) + "\n")
+        write_atomically(folder / "vocab.txt", "".join(f"{token}\n" for token in lines))
+        write_atomically(folder / "tokenizer_config.json", json.dumps(self.settings) + "\n")
 
 
 def read_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
@@ -80,9 +97,9 @@ def read_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
         raise WeightsError(f"{path}:{vocab[twice] + 1}: token {quote(twice)} stands twice")
     if vocab_size is not None and len(vocab) != vocab_size:
         raise WeightsError(f"{path} has {len(vocab)} tokens, but the embedding table has {vocab_size} rows")
-    lowercase = _lowercase(folder / "tokenizer_config.json")
+    settings = _read_settings(folder / "tokenizer_config.json")
     try:
-        return Tokenizer(vocab, lowercase)
+        return Tokenizer(vocab, **settings)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
 
@@ -103,16 +120,19 @@ def _read_tokens(path: Path) -> list[str]:
     return tokens
 
 
-def _lowercase(path: Path) -> bool:
+def _read_settings(path: Path) -> dict[str, bool]:
+    """The fields of a Tokenizer that a file sets; null is as good as nothing."""
     try:
-        lowercase = read_json(path).get("do_lower_case", True)
+        values = read_json(path)
     except FileNotFoundError:
-        return True
+        return {}
     except ValueError as error:
         raise WeightsError(f"{path}: {error}") from None
-    if not isinstance(lowercase, bool):
-        raise WeightsError(f"{path}: do_lower_case is {quote(lowercase)}, not true or false")
-    return lowercase
+    found = {name: values[name] for name in SETTINGS if values.get(name) is not None}
+    for name, value in found.items():
+        if not isinstance(value, bool):
+            raise WeightsError(f"{path}: {name} is {quote(value)}, not true or false")
+    return {SETTINGS[name]: value for name, value in found.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,12 +12,12 @@ import numpy as np
 
 from bert_jax.data.tables import Table
 from bert_jax.errors import InputError, StorageError, WeightsError, counted
+from bert_jax.files import sync_folder, write_atomically
 from bert_jax.tasks import Split, Task, find_tasks
 from train.command import run_command
 from train.config import TrainConfig, check_positive
 from train.inputs import Source, find_source, read_split
 from train.interrupt import Interrupt
-from train.manifest import sync_folder, write_atomically
 from train.rundir import open_run, stage_folders
 
 FOLDER = "predictions"  # of the files, and in the zip

@@ -1,5 +1,6 @@
 """Checkpoints: what is kept, what is noticed, what is taken in place of a damaged one."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -172,6 +173,37 @@ def test_a_save_that_fails_is_an_error_and_leaves_the_last_one(tmp_path, monkeyp
         with pytest.raises(StorageError, match=r"5 cannot be written: .*No space left"):
             save(tmp_path, 5)
     assert steps(tmp_path) == ["3"] and restored_step(tmp_path) == 3
+
+
+def test_a_score_that_cannot_be_written_leaves_the_checkpoint_whole(tmp_path, monkeypatch):
+    """As a kill does, or a full disk, before the new manifest has taken the old one's name."""
+    save(tmp_path, 3)
+
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(StorageError, match="No space left"):
+            save(tmp_path, 3, scores={3: 0.5})
+    assert (tmp_path / "3" / f"{NAME}.unfinished").exists()
+    assert restored_step(tmp_path) == 3 and best_step(tmp_path) == 3
+    save(tmp_path, 3, scores={3: 0.5})
+    assert read_manifest(tmp_path / "3").score == 0.5 and not (tmp_path / "3" / f"{NAME}.unfinished").exists()
+
+
+def test_a_checkpoint_that_the_disk_no_longer_reads_gives_way_to_the_one_before(tmp_path, monkeypatch, capsys):
+    save(tmp_path, 3, 5)
+    digest = hashlib.file_digest
+
+    def unreadable(file, name):
+        if "/5/" in file.name:
+            raise OSError(5, "Input/output error")
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", unreadable)
+    assert best_step(tmp_path) == 3 and restored_step(tmp_path) == 3
+    assert "cannot be read: Input/output error" in capsys.readouterr().err and "5.damaged" in steps(tmp_path)
 
 
 def test_a_manifest_is_one_of_its_folder_and_its_own_sum(tmp_path):

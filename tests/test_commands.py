@@ -68,6 +68,7 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *part
         (["--init", ""], ["--init needs a value: a text"]),
         (["--subset=sst="], ["--subset=sst=, but a share is a number above 0"]),
         (["--profile="], ["--profile takes no value"]),
+        (["--lr=0.1", ""], ["an empty word belongs to no flag"]),
         (["--no_profile", ""], ["an empty word belongs to no flag"]),
         ([f"--run_dir=/tmp/{'x' * 300}"], ["xxx is too long for a name"]),
         (["--tasks=sst,quara"], ["'quara'", "perhaps you meant quora"]),

@@ -4,12 +4,13 @@
 import errno
 import json
 import math
+import os
 import struct
 from pathlib import Path
 
 import pytest
 
-from bert_jax.errors import InputError, Interrupted, StorageError
+from bert_jax.errors import InputError, Interrupted, StorageError, WeightsError
 from eval import curves
 from eval.curves import LOSS, SCORE, as_png, draw_run
 from tests.test_run import run_small, signal_at_batch, small_inputs
@@ -103,6 +104,25 @@ def test_a_run_does_not_fail_for_its_picture(tmp_path, monkeypatch, capsys):
         assert capsys.readouterr().err == "" and not run.curves.exists()
     draw_curves(run, inputs)
     assert run.curves.read_bytes() == as_png(draw_run(LOG, METRICS))
+
+
+def test_dev_scores_are_on_the_disk_when_they_are_in_the_log(tmp_path, monkeypatch):
+    path, synced = tmp_path / "metrics.jsonl", []
+
+    def sync(descriptor):
+        synced.append((os.fstat(descriptor).st_ino, path.read_text().count("\n")))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    for entry in LOG:
+        append(path, entry)
+    ends = [number for number, entry in enumerate(LOG, start=1) if "dev" in entry]
+    assert ends and synced == [(each.stat().st_ino, number) for number in ends for each in (path, tmp_path)]
+
+
+def test_a_log_that_is_no_text_is_said(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff\n')
+    with pytest.raises(WeightsError, match=r"is not the log of a run: .*can't decode"):
+        entries(tmp_path / "metrics.jsonl")
 
 
 def test_tensorboard_has_every_number_of_the_log(watched):

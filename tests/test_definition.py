@@ -53,6 +53,8 @@ WRONG = {
     "empty text": (TOPIC.replace('"topic"', '" "'), "label: is ' ', wanted is a text in quotes"),
     "text over two lines": (TOPIC.replace('"topic"', r'"a\nb"'), r"label: is 'a\nb', wanted is a text in quotes"),
     "no TOML": (TOPIC.replace("kind =", "kind"), "is no TOML: Expected"),
+    "too long a number": (TOPIC.replace('"garden"', "1" * 5000), "is no TOML: Exceeds the limit"),
+    "nobody's home": (TOPIC + 'folder = "~no-such-user/a"\n', "folder: '~no-such-user/a': Could not determine home"),
     "too deep": ("x = " + "[" * 40000 + "]" * 40000, "is nested too deeply"),
     "too large": ("#" * 200_000, "cannot be read: it has 200,000 bytes"),
 }  # fmt: skip

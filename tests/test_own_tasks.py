@@ -1,6 +1,7 @@
 """Tasks of one's own: their files, their tables, and how a run knows them again."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def test_whole_numbers_are_labels_too_and_need_not_begin_at_0(tmp_path):
     assert [row.label for row in rows] == [0.0, 1.0, 2.0]
     with pytest.raises(InputError, match=r"train.csv:2: topic is '3', none of 5, 1, 2"):
         examples(write(tmp_path, definition, "sentence,topic\na,3\n"))
+
+
+def test_whole_numbers_are_told_apart_where_a_float_would_not(tmp_path):
+    definition = TOPIC.replace('["garden", "money", "music"]', "[9007199254740992, 9007199254740993]")
+    rows = examples(write(tmp_path, definition, "sentence,topic\na,9007199254740993\nb,9007199254740992.0\n"))
+    assert [row.label for row in rows] == [1.0, 0.0]
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_said(tmp_path):
+    path = write(tmp_path / os.fsdecode(b"a\xff"))
+    with pytest.raises(InputError, match=r"folder: .* is not UTF-8"):
+        find_tasks(str(path))
 
 
 def test_a_word_that_is_no_label_is_an_error_with_its_line(tmp_path):

@@ -19,15 +19,17 @@ from bert_jax.data.batches import training_batches
 from bert_jax.data.masked import mask_batches
 from bert_jax.errors import InputError, LostError
 from bert_jax.tasks import MASKED_LM, TASKS, Task
-from tests.builders import THREE, lively_params, random_examples, tiny_model
+from tests.builders import THREE, begin, lively_params, random_examples, tiny_model
 from tests.test_masked_lm import ALL, VOCABULARY, only, texts_of
 from tests.test_step import assert_trees_close
 from tests.trials.harness import free_port
 from train.config import TrainConfig, resolve
+from train.finished import restore_run
 from train.optim import make_optimizer
 from train.parallel import QUICK_SEARCH, Method, Parallel, _names_options
+from train.programs import Programs
 from train.step import init_state, make_train_step, trained_parts
-from train.supervisor import explain
+from train.supervisor import WORKER, explain
 
 ROOT = Path(__file__).parent.parent
 PAIRS = TASKS["quora"]
@@ -80,6 +82,13 @@ def test_any_way_to_cut_a_batch_is_the_same_update(task):
         assert_trees_close(params, other, atol=1e-5)
 
 
+def test_what_a_finished_run_predicts_with_is_on_all_devices_before_the_first_batch(tmp_path):
+    begin(TrainConfig(run_dir=tmp_path))
+    for count in (1, 2):
+        run = restore_run(tmp_path, "best", Programs(count))
+        assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(run.params)} == {count}
+
+
 def test_what_runs_a_step_is_said_and_refused_where_it_cannot():
     assert Parallel(1).method == "jit" and Parallel(4).method == "pmap"
     assert str(Parallel(2, "shard_map")) == "2 x cpu, shard_map"
@@ -123,6 +132,28 @@ def test_the_last_words_of_a_worker_become_a_sentence():
     assert "SIGKILL" in str(explain(-9, "", "host:1", 9))
 
 
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (
+            "MemoryError()",
+            5,
+            "error: there is not enough memory; a larger --accumulate or a smaller",
+        ),
+        ("RuntimeError('RESOURCE_EXHAUSTED: out')", 5, "error: there is not enough memory"),
+        ("OSError(28, 'No space left')", 5, "error: the output cannot be written: No space left"),
+        ("ValueError('a bug')", 1, "ValueError: a bug"),
+    ],
+)
+def test_a_worker_says_what_it_lacks_as_a_process_does_that_is_alone(raised, code, said):
+    program = f"from train.supervisor import working\nwith working(0):\n    raise {raised}"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, WORKER: "1,2,0"}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as worker:  # fmt: skip
+        assert worker.wait(60) == code and worker.stderr is not None and said in worker.stderr.read()
+
+
 def test_a_segmentation_fault_after_a_port_in_use_is_about_the_port():
     """jaxlib 0.10.2 falls into one about every second time."""
     said = "E1125 add_port.cc:83] Failed to add port to server: No address added out of total 1 resolved"
@@ -131,7 +162,8 @@ def test_a_segmentation_fault_after_a_port_in_use_is_about_the_port():
 
 
 def start(folder: Path, number: int, port: int, *flags: str) -> subprocess.Popen[str]:
-    found = (f"--coordinator=127.0.0.1:{port}", "--num_processes=2", f"--process_id={number}")
+    host = ("127.0.0.1", "localhost")[number]  # each process may call it as it likes
+    found = (f"--coordinator={host}:{port}", "--num_processes=2", f"--process_id={number}")
     return start_one(folder, *found, *flags)
 
 

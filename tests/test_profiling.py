@@ -1,5 +1,6 @@
 """What `--profile` measures, and the arithmetic that it counts."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 
 from bert_jax.config import BertConfig
 from bert_jax.data.batches import training_batches
+from bert_jax.data.masked import mask_batches
 from bert_jax.flops import encoder_flops, masked_lm_flops
 from bert_jax.tasks import TASKS
 from tests.builders import TINY, random_examples
+from tests.test_masked_lm import VOCABULARY, texts_of
 from train.profiling import TIMED, TRACED, Profile
 
 
@@ -33,10 +36,10 @@ def batches():
 
 def test_a_profile_times_updates_after_the_last_compilation_and_traces_more(tmp_path, batches):
     compiled = [1]
-    profile = Profile(tmp_path / "profile", batches, lambda: compiled[0])
+    profile = Profile(tmp_path / "profile", batches, lambda: compiled[0], devices=1)
     numbers = iter(range(60))
     for number in numbers:
-        profile.after_update("sst", number, {})
+        profile.after_update("sst", number, {}, 0.0)
         if number == 5:
             compiled[0] = 2  # so the next update begins anew
         if len(profile.updates) == TIMED + TRACED:
@@ -44,7 +47,7 @@ def test_a_profile_times_updates_after_the_last_compilation_and_traces_more(tmp_
     assert number == 6 + TIMED + TRACED and not profile.tracing
     assert profile.updates[:TIMED] == [("sst", n) for n in range(7, 7 + TIMED)]
     for number in numbers:  # it is over
-        profile.after_update("sst", number, {})
+        profile.after_update("sst", number, {}, 0.0)
     assert list((tmp_path / "profile").rglob("*.trace.json.gz"))
 
     said = profile.report(TINY, "float32", trains_encoder=True)
@@ -60,8 +63,33 @@ def test_a_profile_times_updates_after_the_last_compilation_and_traces_more(tmp_
 
 
 def test_a_run_that_ends_early_says_that_nothing_was_measured(tmp_path, batches):
-    profile = Profile(tmp_path, batches, lambda: 1)
+    profile = Profile(tmp_path, batches, lambda: 1, devices=1)
     for number in range(5):
-        profile.after_update("sst", number, {})
+        profile.after_update("sst", number, {}, 0.0)
     profile.close()
     assert "nothing" in profile.report(TINY, "float32", trains_encoder=True)
+
+
+def test_time_between_updates_that_is_no_updates_does_not_count(tmp_path, batches, monkeypatch):
+    monkeypatch.setattr("train.profiling.TRACED", 0)
+    now = [100.0]
+    monkeypatch.setattr("train.profiling.time.perf_counter", lambda: now[0])
+    profile = Profile(tmp_path, batches, lambda: 1, devices=1)
+    for number in range(1 + TIMED):
+        aside = 50.0 if number % 7 == 0 else 0.0
+        now[0] += 0.25 + aside
+        profile.after_update("sst", number, {}, aside)
+    profile.close()
+    assert profile.seconds == 0.25 * TIMED
+
+
+def test_the_share_of_the_machine_is_that_of_the_devices_used_and_of_all_shares(tmp_path, monkeypatch):
+    monkeypatch.setattr("train.profiling.fastest_product", lambda dtype: 1e9)
+    plain = training_batches(texts_of(20), "mlm", 0, 10, TIMED, 2, 64)
+    said = []
+    for own in (None, range(1)):
+        masked = mask_batches(dataclasses.replace(plain, own=own), VOCABULARY, 5, per_epoch=2)
+        profile = Profile(tmp_path, {"mlm": masked}, lambda: 1, devices=2)
+        profile.updates, profile.seconds = [("mlm", n) for n in range(TIMED)], 1.0  # type: ignore[assignment]
+        said.append(profile.report(TINY, "float32", trains_encoder=True))
+    assert said[0] == said[1] and "of the 2 that" in said[0]

@@ -1,5 +1,6 @@
 """Recipes: which stages they have, what flags change in them, and that a chain of stages survives being killed."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,7 +16,10 @@ import safetensors.numpy
 from bert_jax.data.tables import Example, Table, take_share
 from bert_jax.errors import InputError
 from tests.test_commands import ROOT, assert_one_sentence, command
-from train.config import TrainConfig, subset_shares
+from train.config import TrainConfig, resolve, subset_shares
+from train.forecast import print_forecast
+from train.inputs import read_inputs
+from train.parallel import Parallel
 from train.recipes import RECIPES, idle_flags, resolve_stages, start_config, with_recipe
 
 GIVEN = {"init": "weights", "data_dir": Path("tables")}
@@ -90,6 +94,8 @@ def test_flags_stand_in_place_of_a_recipes_values():
     assert [s.batch_size for s in stages("sst_single", batch_size=16)] == [16, 16]
     shares = [s.subset for s in stages("in_turn_mlm_cosine", subset="sts=0.5,sst=0.25")]
     assert shares == ["sts=0.5,sst=0.25", "sst=0.25", "sts=0.5,sst=0.25"]
+    shares = {s.subset for s in stages("in_turn", subset="quora=0.12345678,sst=.00001")}
+    assert shares == {"quora=0.12345678,sst=.00001"}
     assert [s.mode for s in stages("in_turn_mlm_cosine", tasks="sts")] == ["mlm", "finetune"]  # a cosine has no weights
 
 
@@ -235,3 +241,15 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path):
     for part in ("stage 3 of 3: finetune", "mtdnn, 6 epochs of 90", "540 in all", "17,671 are trained",
                  "MB more for the largest batch", "examples seen", "33%"):  # fmt: skip
         assert part in done.stdout, part
+
+
+def test_a_dry_run_counts_what_is_trained_and_no_head_that_is_not(monkeypatch, capsys):
+    monkeypatch.setattr(Parallel, "temporary_bytes", lambda *_: 0)
+    print_forecast([resolve(TrainConfig(scheduler="baseline"))])
+    assert "are trained (bert, pooler, sst)" in capsys.readouterr().out
+
+
+def test_a_frozen_encoder_needs_no_room_for_moments():
+    inputs = read_inputs(resolve(TrainConfig(tasks="sst")))
+    frozen = dataclasses.replace(inputs, config=dataclasses.replace(inputs.config, mode="pretrain"))
+    assert inputs.checkpoint_bytes == 3 * frozen.checkpoint_bytes

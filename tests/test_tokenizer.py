@@ -1,5 +1,7 @@
 """Token ids: special tokens, truncation, and what the vocabulary must have."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -64,9 +66,30 @@ def test_the_sample_vocabulary_covers_the_sample_and_spells_out_other_words():
 
 
 def test_a_tokenizer_is_read_back_as_it_was_saved(tmp_path):
-    Tokenizer(TOY.vocab, lowercase=False).save(tmp_path)
-    again = read_tokenizer(tmp_path, len(WORDS))
-    assert again.vocab == TOY.vocab and not again.lowercase
+    saved = Tokenizer(TOY.vocab, lowercase=False, strip_accents=True, splits_chinese=False)
+    saved.save(tmp_path)
+    assert read_tokenizer(tmp_path, len(WORDS)) == saved
+    (tmp_path / "tokenizer_config.json").write_text('{"strip_accents": null, "tokenize_chinese_chars": true}')
+    assert read_tokenizer(tmp_path) == TOY
+
+
+def test_accents_stay_and_chinese_is_not_split_where_the_settings_say_so():
+    vocab = {word: number for number, word in enumerate([*WORDS, "café", "中", "中文"])}
+    assert Tokenizer(vocab).tokens("Café 中文") == ["cafe", "中", "[UNK]"]
+    assert Tokenizer(vocab, strip_accents=False, splits_chinese=False).tokens("Café 中文") == ["café", "中文"]
+    assert Tokenizer(vocab, lowercase=False).tokens("café") == ["café"]
+
+
+def test_a_tokenizer_that_cannot_be_written_anew_stays(tmp_path, monkeypatch):
+    TOY.save(tmp_path)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        Tokenizer({word: number for number, word in enumerate([*WORDS, "more"])}).save(tmp_path)
+    assert read_tokenizer(tmp_path) == TOY
 
 
 @pytest.mark.parametrize(
@@ -86,8 +109,8 @@ def test_a_vocabulary_that_does_not_fit_is_an_error(tmp_path, lines, size, messa
         read_tokenizer(tmp_path, size)
 
 
-@pytest.mark.parametrize("setting", ['{"do_lower_case": "no"}', "[]", "{", "\udcff"])
-def test_a_case_setting_that_is_none_is_an_error(tmp_path, setting):
+@pytest.mark.parametrize("setting", ['{"do_lower_case": "no"}', '{"strip_accents": 1}', "[]", "{", "\udcff"])
+def test_a_setting_that_is_none_is_an_error(tmp_path, setting):
     TOY.save(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(setting, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(WeightsError, match=r"tokenizer_config\.json: "):

@@ -132,3 +132,28 @@ def test_losses_are_per_example_and_what_their_names_say():
         rtol=1e-6,
     )
     np.testing.assert_allclose(LOSSES["similarity"](scores, jnp.array([4.0, 0.0])), [6.25, 0.0625], rtol=1e-6)
+
+
+def test_saving_and_evaluating_are_no_updates_time(monkeypatch):
+    now, told, lines = [0.0], [], []
+    monkeypatch.setattr("train.loop.time.monotonic", lambda: now[0])
+
+    def takes(seconds, result=None):
+        now[0] += seconds
+        return result
+
+    class SlowStore(NoStore):
+        def save(self, state, counters):
+            takes(10)
+
+    def step(state, batch):
+        return takes(1, (OneLeaf(state.step + 1), {"loss": 0.0, "applied": True}))
+
+    fit(
+        OneLeaf(0), Counters(), iter(["sst"] * 6), {"sst": step}, {"sst": Names("abcdef")},  # type: ignore[arg-type]
+        Intervals(epoch=2, total=6, log=1), evaluated=True, evaluate=lambda params: takes(100, ({}, 0.0)),  # type: ignore[arg-type]
+        checkpoints=SlowStore(), log=lines.append, interrupt=Interrupt(),
+        observe=lambda task, number, metrics, aside: told.append(aside),
+    )  # fmt: skip
+    assert told == [0, 0, 110, 0, 110, 0]
+    assert sum(line["seconds"] for line in lines if "seconds" in line) == 6

@@ -138,6 +138,7 @@ def test_all_missing_unexpected_and_misshaped_tensors_are_named_at_once(tmp_path
         ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ({"hidden_size": "20"}, "hidden_size is '20', not a whole number"),
         ({"hidden_size": 0}, "hidden_size is 0, outside 1 to 10,000,000"),
+        ({"max_position_embeddings": 7}, "max_position_embeddings is 7, outside 8 to 10,000,000"),
         ({"hidden_size": True}, "hidden_size is True, not a whole number"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, outside 1 to 128"),
         ({"layer_norm_eps": math.nan}, "layer_norm_eps is nan, outside 0 to 1"),

@@ -19,16 +19,17 @@ import orbax.checkpoint as ocp
 
 from bert_jax.config import ModelConfig
 from bert_jax.errors import StorageError, WeightsError
+from bert_jax.files import UNFINISHED, sync_folder
 from bert_jax.heads import Params, init_params
 from bert_jax.tasks import Task
-from train.manifest import Damaged, Manifest, hash_files, read_manifest, sync_folder, verify, write_manifest
+from train.manifest import Damaged, Manifest, hash_files, read_manifest, verify, write_manifest
 from train.stacking import split_layers
 from train.step import TrainState
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells its story at every save, and again if one fails
 
 KEPT = 2  # the newest; the best is kept beside them
-UNFINISHED, DROPPED, DAMAGED = ".unfinished", ".dropped", ".damaged"
+DROPPED, DAMAGED = ".dropped", ".damaged"
 
 
 class Checkpoints:

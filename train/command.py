@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bert_jax.errors import InputError, StorageError, UserError
@@ -22,12 +22,11 @@ def run_command(
     config_class: type[Config],
     run: Callable[[Config], None],
     module: str,
-    args: Sequence[str] | None = None,
     prepare: Prepare | None = None,
     trains: bool = False,
     sections: Sections | None = None,
 ) -> None:
-    """Runs `python -m MODULE ARGS`, and exits with the code of the error if there is one.
+    """Runs `python -m MODULE` with the flags of this process, and exits with the code of the error if there is one.
 
     `--debug` among the flags shows where in the program the error came up.
 
@@ -37,12 +36,12 @@ def run_command(
       sections: the flags under headings, for the help.
     """
     open_standard_streams()
-    given = list(sys.argv[1:] if args is None else args)
+    given = sys.argv[1:]
     flags = [flag for flag in given if flag != "--debug" and not (trains and flag == "--no-hugepages")]
     try:
         meant, default = prepare(flags) if prepare else (flags, None)
         config = parse_flags(config_class, module, meant, default, trains, sections)
-        if trains and args is None and "--no-hugepages" not in given:
+        if trains and "--no-hugepages" not in given:
             restart_with_huge_pages()
         keep_compiled_programs()
         run(config)
@@ -62,21 +61,27 @@ def run_command(
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except OSError as error:
+    except Exception as error:
+        known = as_user_error(error, trains)
+        if known is None:
+            raise
+        print(f"error: {known}", file=sys.stderr)
+        if isinstance(error, OSError):  # what stdout still holds could not be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(known.exit_code)
+
+
+def as_user_error(error: Exception, trains: bool) -> UserError | None:
+    """What Python, the system or XLA says of something outside the program, as an error of ours; None of all else."""
+    if isinstance(error, OSError):
         if error.errno == errno.ENAMETOOLONG and error.filename:
-            print(f"error: {error.filename} is too long for a name", file=sys.stderr)
-            sys.exit(InputError.exit_code)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(StorageError.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it
-            raise
+            return InputError(f"{error.filename} is too long for a name")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return StorageError(f"the output cannot be written: {error.strerror}")
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)):
         less = "a larger --accumulate or a smaller --batch_size" if trains else "a smaller --batch_size"
-        print(f"error: there is not enough memory; {less} needs less", file=sys.stderr)
-        sys.exit(StorageError.exit_code)
+        return StorageError(f"there is not enough memory; {less} needs less")
+    return None
 
 
 def open_standard_streams() -> None:

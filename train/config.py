@@ -152,7 +152,9 @@ MAY_CHANGE = {
 # These may change where the files that they name hold the same: a run knows them by their SHA-256.
 SAME_CONTENT = {"data_dir", "tfds_dir", "manual_dir", "init", "vocab"}
 # And these may be another's in each process of a run.
-OF_A_PROCESS = {"process_id", "run_dir", "log_every", "save_minutes", "save_every", "profile", "tensorboard"}
+OF_A_PROCESS = {
+    "coordinator", "process_id", "run_dir", "log_every", "save_minutes", "save_every", "profile", "tensorboard",
+}  # fmt: skip
 ONLY_OF_TFDS = ("tfds_dir", "manual_dir", "train_split", "dev_split")
 
 

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import find_file
 from bert_jax.errors import InputError
-from bert_jax.files import read_json
+from bert_jax.files import read_json, write_atomically
 from bert_jax.tasks import Split, find_tasks
 from bert_jax.weights import HEADS_FILE, find_weights
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
 from train.inputs import SPLITS, find_source, read_examples
 from train.interrupt import Interrupt
 from train.log import dev_entries, without_nan
-from train.manifest import write_atomically
 from train.recipes import resolve_stages, start_config
 from train.stages import run_stages
 

@@ -25,6 +25,7 @@ class FinishedRun:
     """A checkpoint of a run.
 
     step: updates that made it.
+    params: on all devices of `programs`.
     """
 
     config: TrainConfig
@@ -69,4 +70,4 @@ def restore_run(path: Path, which: Literal["best", "latest"], programs: Programs
     folder, config, model, tokenizer = open_run(path)
     tasks = run_tasks(config)
     step, params = restore_params(folder.checkpoints, folder.fingerprint, model, tasks, which)
-    return FinishedRun(config, model, tokenizer, tasks, step, params, programs)
+    return FinishedRun(config, model, tokenizer, tasks, step, programs.parallel.place(params), programs)

@@ -7,7 +7,6 @@ import inspect
 import io
 import re
 import shutil
-import sys
 import textwrap
 import types
 import typing
@@ -39,7 +38,7 @@ ELSEWHERE = {  # what other trainers call these
 def parse_flags(
     config_class: type[Config],
     module: str,
-    args: Sequence[str] | None = None,
+    args: Sequence[str],
     default: Config | None = None,
     trains: bool = False,
     sections: Sections | None = None,
@@ -56,7 +55,7 @@ def parse_flags(
     """
     said = io.StringIO()
     prog = f"python -m {module}"
-    given = list(sys.argv[1:] if args is None else args)
+    given = list(args)
     flags_class = make_flags(config_class, default, sections)
     hints = typing.get_type_hints(config_class)
     try:
@@ -93,7 +92,8 @@ def check_names(args: Sequence[str], hints: Mapping[str, Any]) -> None:
         if "=" in arg and (name in switches or name not in hints):
             off = f"; --no_{name} turns it off" if name in switches else ""
             raise InputError(f"{arg}, but --{name} takes no value{off}")
-        if name in hints and name not in switches and (arg.partition("=")[1:] == ("=", "") or after == ""):
+        value = arg.partition("=")[2] if "=" in arg else after
+        if name in hints and name not in switches and value == "":
             raise InputError(f"--{name} needs a value: {_wanted(hints[name])}")
 
 

@@ -75,9 +75,10 @@ def print_sizes(inputs: Inputs, plan: Plan, parallel: Parallel) -> None:
     trained = changed_parts(inputs, model)
     parts = {part for each in trained.values() for part in each}
     state = jax.eval_shape(lambda params: init_state(params, tx, parts), params)
-    everything, moving = count(params), count({part: params[part] for part in parts})
+    moved = sorted({part for task, each in trained.items() if task.name in plan.batches for part in each})
+    everything, moving = count(params), count({part: params[part] for part in moved})
     print(f"model       {inputs.source}")
-    print(f"parameters  {everything:,}, of which {moving:,} are trained ({', '.join(sorted(parts))})")
+    print(f"parameters  {everything:,}, of which {moving:,} are trained ({', '.join(moved)})")
 
     task, number = largest_batch(inputs, plan)
     step = make_train_step(model, task, tx, trained[task], config.seed, config.accumulate)

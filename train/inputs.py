@@ -61,15 +61,15 @@ class Inputs:
         tables = [table for splits in self.tables.values() for table in splits.values()]
         found = {name: sha256 for table in tables for name, sha256 in table.hashes.items()}
         found |= {f"{task.name}.toml": task.digest for task in self.own}
-        vocabulary = repr((self.tokenizer.lowercase, self.tokenizer.vocab))
+        vocabulary = repr((self.tokenizer.settings, self.tokenizer.vocab))
         found["vocab.txt"] = hashlib.sha256(vocabulary.encode()).hexdigest()
         return found | ({"weights": _hash_tree(self.weights)} if self.weights else {})
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Size of one checkpoint, or a little more: the encoder with two moments for each parameter."""
+        """Size of one checkpoint, but for the heads: the encoder, with two moments a parameter if it is trained."""
         sizes = (math.prod(entry.shape) * len(entry.names) for entry in entries(self.bert))
-        return 3 * 4 * sum(sizes)
+        return (1 if self.config.mode == "pretrain" else 3) * 4 * sum(sizes)
 
 
 def read_inputs(config: TrainConfig) -> Inputs:
@@ -186,7 +186,9 @@ def read_examples(config: TrainConfig, source: Source, task: Task, split: Split)
 
 
 def read_texts(source: Source, tasks: Sequence[Task], split: Split, shares: Mapping[str, float]) -> Corpus:
-    """The texts of a split of some tasks, each once; of the train split, none that stands in any dev or test table.
+    """The texts of a split of some tasks, each once.
+
+    Of the train split, none that stands in a dev or test table of these tasks or of the course's.
 
     Args:
       shares: of a task's train table, by name, where it is not the whole.

@@ -2,11 +2,12 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import StorageError, WeightsError
-from train.manifest import write_atomically
+from bert_jax.files import sync_folder, write_atomically
 
 
 def keep_until(path: Path, step: int, evaluated: bool) -> None:
@@ -22,18 +23,25 @@ def keep_until(path: Path, step: int, evaluated: bool) -> None:
 
 
 def append(path: Path, entry: dict[str, Any]) -> None:
-    """Adds one line; NaN becomes null, as JSON has no word for it."""
+    """Adds one line; NaN becomes null, as JSON has no word for it.
+
+    Dev scores are on the disk before the checkpoint says that it has been evaluated: they are not scored again.
+    """
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(without_nan(entry)) + "\n")
+            if "dev" in entry:
+                file.flush()
+                os.fsync(file.fileno())
+                sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Each whole line of the log, and what it says; a last line that was cut off does not count."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         found = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not the log of a run: {error}") from None

@@ -21,7 +21,8 @@ from train.interrupt import Interrupt
 from train.step import TrainState
 
 CompiledStep = Callable[[TrainState, PackedBatch], tuple[TrainState, Mapping[str, jax.Array]]]
-Observe = Callable[[str, int, Mapping[str, jax.Array]], None]  # a task, the number of its batch, metrics to come
+# A task, the number of its batch, metrics to come, and seconds since the update before that were no update's.
+Observe = Callable[[str, int, Mapping[str, jax.Array], float], None]
 Evaluate = Callable[[Params], tuple[dict[str, Any], float]]  # -> what to log, and the score that picks the best
 
 MAX_SKIPPED = 3  # updates in a row without a finite loss and gradient that end a run
@@ -119,6 +120,7 @@ def fit(
     pending: tuple[int, str, int, Mapping[str, jax.Array]] | None = None  # metrics are read one update late
     window = _Window(counters, log, every.log)
     saved_at = time.monotonic()
+    aside = 0.0  # seconds of saving and evaluating since the last update
 
     with _progress(step, every.total) as bar:
 
@@ -128,11 +130,18 @@ def fit(
                 window.add(*pending)
             pending, saved_at = None, time.monotonic()
             checkpoints.save(state, dataclasses.asdict(counters))
+            leave_out(saved_at)
+
+        def leave_out(started: float) -> None:
+            nonlocal aside
+            seconds = time.monotonic() - started
+            window.since += seconds
+            aside += seconds
 
         def judge() -> None:
             started = time.monotonic()
             scores, score = evaluate(state.params)
-            window.since += time.monotonic() - started  # no update's time
+            leave_out(started)
             log({"step": step, "epoch": -(-step // every.epoch), "dev": scores, "score": score})
             bar.write(_epoch_line(step, every.epoch, scores), file=sys.stderr)
             checkpoints.record_score(step, score)
@@ -145,7 +154,8 @@ def fit(
                 checkpoints.check()
                 number = taken[task]
                 state, metrics = steps[task](state, batches[task][number])
-                observe(task, number, metrics)
+                observe(task, number, metrics, aside)
+                aside = 0.0
                 taken[task] += 1
                 step += 1
                 if pending:

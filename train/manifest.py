@@ -17,7 +17,7 @@ from pathlib import Path
 import safetensors
 
 from bert_jax.errors import StorageError
-from bert_jax.files import LONGEST_JSON, read_file
+from bert_jax.files import LONGEST_JSON, UNFINISHED, read_file, sync_folder, write_atomically
 
 NAME = "manifest.json"
 
@@ -97,18 +97,25 @@ def hash_files(folder: Path, sync: bool = False) -> dict[str, str]:
 
     Raises:
       Damaged: one cannot be read, or is a link or a device: something outside the folder.
+      OSError: one cannot be put on the disk.
     """
+    apart = {folder / NAME, folder / f"{NAME}{UNFINISHED}"}  # of the second a kill may have left something
 
     def digest(path: Path) -> str:
         if path.is_symlink() or not path.is_file():
             raise Damaged(f"{path.relative_to(folder)} is no plain file")
-        with path.open("rb") as file:
+        try:
+            with path.open("rb") as file:
+                if sync:
+                    os.fsync(file.fileno())
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
             if sync:
-                os.fsync(file.fileno())
-            return hashlib.file_digest(file, "sha256").hexdigest()
+                raise
+            raise Damaged(f"{path.relative_to(folder)} cannot be read: {error.strerror}") from None
 
     paths = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
-    paths = [path for path in paths if path != folder / NAME]
+    paths = [path for path in paths if path not in apart]
     if sync:
         for inner in [path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()]:
             sync_folder(inner)
@@ -116,17 +123,6 @@ def hash_files(folder: Path, sync: bool = False) -> dict[str, str]:
         return {
             str(path.relative_to(folder)): found for path, found in zip(paths, pool.map(digest, paths), strict=True)
         }
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that whoever reads it, even after a power cut, finds all of the new or all of the old."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("wb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -137,7 +133,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
       StorageError: it cannot be written.
     """
     path = path.resolve()  # a folder cannot take the name of a link
-    unfinished, old = path.with_name(f"{path.name}.unfinished"), path.with_name(f"{path.name}.old")
+    unfinished, old = path.with_name(f"{path.name}{UNFINISHED}"), path.with_name(f"{path.name}.old")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
@@ -154,15 +150,6 @@ def replace_folder(path: Path) -> Iterator[Path]:
     except (OSError, safetensors.SafetensorError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise StorageError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None
-
-
-def sync_folder(folder: Path) -> None:
-    """Waits until the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _render(manifest: Manifest) -> str:

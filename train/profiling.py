@@ -1,5 +1,6 @@
 """`--profile`: how fast a run's updates are, what share of the machine that is, and a trace of a few of them."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,15 +21,26 @@ SIZE = 2048  # of the square product that the machine's speed is measured by
 class Profile:
     """Times some updates, and then traces some more. It begins anew when a program is compiled between them."""
 
-    def __init__(self, folder: Path, batches: Mapping[str, Batches], compilations: Callable[[], int]):
-        """The trace goes to `folder`; `compilations` says how many programs have been compiled until now."""
-        self.folder, self.batches, self.compilations = folder, batches, compilations
+    def __init__(self, folder: Path, batches: Mapping[str, Batches], compilations: Callable[[], int], devices: int):
+        """Of updates on so many devices.
+
+        Args:
+          folder: where the trace goes.
+          compilations: says how many programs have been compiled until now.
+        """
+        self.folder, self.batches, self.compilations, self.devices = folder, batches, compilations, devices
         self.compiled = self.started = self.seconds = 0
         self.updates: list[tuple[str, int]] = []
         self.tracing = False
 
-    def after_update(self, task: str, number: int, metrics: Mapping[str, Any]) -> None:
-        """Takes note of an update that has been dispatched: its task, the number of its batch, its metrics."""
+    def after_update(self, task: str, number: int, metrics: Mapping[str, Any], aside: float) -> None:
+        """Takes note of an update that has been dispatched.
+
+        Args:
+          task, number, metrics: its task, the number of its batch, its metrics to come.
+          aside: seconds since the update before that were no update's.
+        """
+        self.started += aside
         if len(self.updates) < TIMED and self.compilations() != self.compiled:
             jax.block_until_ready(metrics)
             self.compiled, self.started, self.updates = self.compilations(), time.perf_counter(), []
@@ -66,8 +78,9 @@ class Profile:
             computed += batches.shares * batches.shapes[number].tokens
             flops += encoder_flops(bert, lengths, trains_encoder)
             if isinstance(batches, MaskedBatches):
-                flops += masked_lm_flops(bert, int(batches[number].weights.sum()))
-        rate, ceiling = flops / self.seconds / 1e9, jax.local_device_count() * fastest_product(dtype) / 1e9
+                whole = dataclasses.replace(batches, own=None)  # other processes' shares too, as above
+                flops += masked_lm_flops(bert, int(whole[number].weights.sum()))
+        rate, ceiling = flops / self.seconds / 1e9, self.devices * fastest_product(dtype) / 1e9
         tasks = ", ".join(dict.fromkeys(task for task, _ in self.updates[:TIMED]))
         return (
             f"profile  {TIMED} updates of {tasks}: {1e3 * self.seconds / TIMED:.1f} ms each, "

@@ -18,7 +18,6 @@ from train.config import (
     check_ranges,
     resolve,
     run_name,
-    subset_shares,
 )
 from train.rundir import RUNS
 
@@ -125,6 +124,7 @@ def resolve_stages(config: TrainConfig) -> list[TrainConfig]:
     epochs = config.epochs or (EPOCHS if config.init else RANDOM.epochs)
     mlm_lr = config.mlm_lr or "paper"
     with_heads = _tasks_with_heads(config)
+    shares = config.subset.split(",") if config.subset else ()
     of_mode: dict[str, dict[str, Any]] = {
         "mlm": {
             **{name: getattr(TrainConfig(), name) for name in NOT_OF_MLM},
@@ -133,7 +133,7 @@ def resolve_stages(config: TrainConfig) -> list[TrainConfig]:
         },
         "pretrain": {
             "tasks": ",".join(with_heads.values()),
-            "subset": ",".join(f"{n}={s:g}" for n, s in subset_shares(config).items() if n in with_heads) or None,
+            "subset": ",".join(share for share in shares if share.partition("=")[0].strip() in with_heads) or None,
             "head_dropout": head_dropout,
             "lr": config.pretrain_lr,
             "epochs": config.pretrain_epochs or epochs,

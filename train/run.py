@@ -18,6 +18,7 @@ from bert_jax.data.batches import Batches, training_batches
 from bert_jax.data.masked import mask_batches
 from bert_jax.data.order import batches_per_epoch
 from bert_jax.errors import InputError, counted
+from bert_jax.files import write_atomically
 from bert_jax.heads import Params, init_params
 from bert_jax.masking import mask_vocabulary
 from bert_jax.tasks import Split, Task
@@ -30,7 +31,6 @@ from train.events import EventLog
 from train.inputs import Inputs
 from train.interrupt import Interrupt
 from train.loop import Counters, Evaluate, Intervals, NoStore, fit
-from train.manifest import write_atomically
 from train.optim import make_optimizer
 from train.parallel import Parallel
 from train.profiling import Profile
@@ -112,7 +112,7 @@ def frozen_parts(inputs: Inputs) -> set[str]:
 
 
 def changed_parts(inputs: Inputs, model: ModelConfig) -> dict[Task, tuple[str, ...]]:
-    """The parts of the parameters that an update of each task changes."""
+    """The parts of the parameters that an update of each task changes, if the scheduler ever comes to it."""
     frozen = frozen_parts(inputs)
     return {task: trained_parts(model, task, frozen) for task in inputs.tables}
 
@@ -198,7 +198,7 @@ def train(
             for task, parts in trained.items()
         }
         if config.profile and parallel.is_first:
-            profile = Profile(run.path / "profile", plan.batches, lambda: parallel.compilations)
+            profile = Profile(run.path / "profile", plan.batches, lambda: parallel.compilations, parallel.count)
             opened.callback(profile.close)
         started, done = time.monotonic(), int(state.step)
         state = fit(

@@ -19,14 +19,14 @@ from typing import Any
 
 from bert_jax.config import BertConfig, ModelConfig
 from bert_jax.errors import InputError, StorageError, UserError, WeightsError
-from bert_jax.files import read_json
+from bert_jax.files import read_json, write_atomically
 from bert_jax.tasks import Task, find_tasks, split_names
 from bert_jax.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.weights import save_model
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
 from train.identity import changes_of_record, differences, make_record, said
 from train.lock import locked
-from train.manifest import replace_folder, write_atomically
+from train.manifest import replace_folder
 from train.record import check_own_tasks, read_settings, with_own_tasks
 
 OF_A_RECIPE = re.compile(r"[1-9]-[a-z]+|predictions(\.zip(\.unfinished)?)?")  # stages, and files for the course

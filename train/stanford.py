@@ -8,9 +8,9 @@ from pathlib import Path
 from bert_jax.data.stanford import read_stanford
 from bert_jax.data.tables import Example
 from bert_jax.errors import InputError, StorageError
+from bert_jax.files import write_atomically
 from bert_jax.tasks import TASKS
 from train.command import run_command
-from train.manifest import write_atomically
 
 SST = TASKS["sst"]
 

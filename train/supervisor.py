@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Iterator
 
 from bert_jax.errors import DivergedError, InputError, Interrupted, LostError, UserError
+from train.command import as_user_error
 from train.interrupt import Interrupt
 
 WORKER = "BERT_JAX_WORKER"  # in a worker's environment: its stdout, its stderr, and a pipe that its supervisor holds
@@ -125,14 +126,15 @@ def working(timeout: int) -> Iterator[None]:
         yield
     except TO_ONE_ANOTHER:
         raise
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        os._exit(error.exit_code)  # else JAX would wait for the others, who do not come
     except Exception as error:
-        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-            time.sleep(2 * timeout)
-        traceback.print_exc()
-        os._exit(1)
+        known = error if isinstance(error, UserError) else as_user_error(error, trains=True)
+        if known is None:
+            if isinstance(error, RuntimeError):
+                time.sleep(2 * timeout)
+            traceback.print_exc()
+            os._exit(1)
+        print(f"error: {known}", file=sys.stderr, flush=True)
+        os._exit(known.exit_code)  # else JAX would wait for the others, who do not come
 
 
 def _end_with(held: int) -> None:

@@ -17,6 +17,7 @@ from bert_jax.files import quote, read_file
 from bert_jax.tasks import Split, Task
 
 NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)  # float() takes 1_0, ٣ and a cut-off 4. too
+WHOLE = re.compile(r"([+-]?[0-9]{1,99})(\.0+)?")
 OLDER_FORMAT = re.compile(r"\s*(\S+)\s*\|\|\|(.*)", re.DOTALL)
 
 
@@ -236,8 +237,8 @@ def _label(path: Path, line: int, task: Task, raw: str) -> float:
 
 def _place_of_label(path: Path, line: int, task: Task, raw: str) -> float:
     """Which of its task's own labels a label is. A whole number may be written as 1 or as 1.0."""
-    is_whole = NUMBER.fullmatch(raw) and float(raw).is_integer() and not isinstance(task.labels[0], str)
-    label = int(float(raw)) if is_whole else raw
+    whole = None if isinstance(task.labels[0], str) else WHOLE.fullmatch(raw)
+    label = int(whole[1]) if whole else raw
     if label not in task.labels:
         wanted = ", ".join(quote(each) for each in task.labels[:10]) + (" ..." if len(task.labels) > 10 else "")
         raise InputError(f"{path}:{line}: {task.label_column} is {quote(raw)}, none of {wanted}")
