@@ -57,8 +57,8 @@ def longest_row() -> int:
     """Tokens that a row may have for `fused_attention`, 0 where its compiler, Triton, is not for this machine.
 
     Triton is for NVIDIA's GPUs from Ampere on, so not for a T4. In float32 the gradients of a row of a head of 64 may
-    need 192 KiB of shared memory for 128 tokens, which Hopper and Blackwell have for a block (227), and 80 KiB for 64
-    tokens, which all have (99).
+    need 192 KiB of shared memory for 128 tokens, which Hopper and Blackwell in data centres have for a block (227), and
+    80 KiB for 64 tokens, which all have (99).
     """
     capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
     if not re.fullmatch(r"\d+\.\d+", capability) or float(capability) < 8.0:
