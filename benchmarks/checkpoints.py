@@ -17,12 +17,12 @@ import numpy as np
 import tyro
 
 from bert_jax.config import SIZES, ModelConfig
+from bert_jax.definition import find_tasks
 from bert_jax.heads import init_params
-from bert_jax.tasks import find_tasks
-from train.checkpoint import Checkpoints
 from train.config import TrainConfig
-from train.manifest import verify
 from train.optim import make_optimizer
+from train.runs.checkpoint import Checkpoints
+from train.runs.manifest import verify
 from train.step import init_state
 
 
@@ -60,7 +60,7 @@ def _digits(rng: np.random.Generator, leaf: jax.Array) -> np.ndarray:
 
 def main(settings: Settings) -> None:
     """Measures and prints medians, with the smallest and the largest."""
-    model, tasks = ModelConfig(SIZES[settings.model]), find_tasks(TrainConfig().tasks)
+    model, tasks = ModelConfig(SIZES[settings.model]), find_tasks(TrainConfig().tables.tasks)
     params = jax.tree.map(jax.numpy.asarray, init_params(model, tasks, seed=0))
     state = init_state(params, make_optimizer(1e-5), set(params))
     rng = np.random.default_rng(0)
@@ -89,7 +89,7 @@ def main(settings: Settings) -> None:
     show("reading the files, from the cache", reads)
     show("checking them against the manifest", checks)
     show("restoring, check included", restores)
-    minutes = TrainConfig().save_minutes
+    minutes = TrainConfig().run.save_minutes
     worst = (statistics.median(waits) + statistics.median(writes)) / (60 * minutes)
     print(f"one save every {minutes:g} minutes: {worst:.2%} of the time, if the thread stopped training altogether")
     beyond = (statistics.median(checks) - statistics.median(reads)) / size

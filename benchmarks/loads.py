@@ -18,15 +18,15 @@ from benchmarks.texts import (
     sample_batches,
     sorted_batches,
 )
+from bert_jax.batches.batches import Batches, training_batches
+from bert_jax.batches.masked import mask_batches
+from bert_jax.batches.masking import mask_vocabulary
+from bert_jax.batches.order import batches_per_epoch
+from bert_jax.batches.packing import BatchShape, EncodedExamples
+from bert_jax.batches.tokenizer import SPECIAL_TOKENS
 from bert_jax.config import SIZES
-from bert_jax.data.batches import Batches, training_batches
-from bert_jax.data.masked import mask_batches
-from bert_jax.data.order import batches_per_epoch
 from bert_jax.flops import encoder_flops, masked_lm_flops
-from bert_jax.masking import mask_vocabulary
-from bert_jax.packing import BatchShape
 from bert_jax.tasks import MASKED_LM, TASKS, Split, Task
-from bert_jax.tokenizer import SPECIAL_TOKENS, EncodedExamples
 from eval.evaluate import split_batches
 
 SST = TASKS["sst"]

@@ -22,7 +22,7 @@ PRODUCTS: dict[Device, tuple[tuple[int, int, int], ...]] = {
 }
 QUICK_PRODUCTS = ((256, 256, 256),)
 TRIES = 3
-# As `train.environment.keep_compiled_programs` has it, but for the folder.
+# As `bert_jax.cli.environment.keep_compiled_programs` has it, but for the folder.
 CACHE = {
     "JAX_ENABLE_COMPILATION_CACHE": "true",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

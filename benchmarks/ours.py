@@ -18,10 +18,10 @@ from benchmarks.texts import save_texts
 from benchmarks.timed import Training, time_compilation, time_evaluation
 from bert_jax.config import SIZES, ModelConfig
 from bert_jax.heads import init_params
-from bert_jax.weights import save_model
+from bert_jax.weights.folder import save_model
+from train.devices.profiling import fastest_product
+from train.devices.programs import Programs
 from train.losses import LOSSES
-from train.profiling import fastest_product
-from train.programs import Programs
 
 
 def hello() -> dict[str, Any]:

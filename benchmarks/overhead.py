@@ -22,13 +22,13 @@ import jax.numpy as jnp
 
 from benchmarks.machine import describe_machine
 from benchmarks.texts import random_examples
+from bert_jax.batches.batches import training_batches
+from bert_jax.batches.packing import PackedBatch
 from bert_jax.config import SIZES, BertConfig, ModelConfig
-from bert_jax.data.batches import training_batches
 from bert_jax.heads import init_params
-from bert_jax.packing import PackedBatch
 from bert_jax.tasks import TASKS
+from train.devices.parallel import Method, Parallel, join_processes
 from train.optim import make_optimizer
-from train.parallel import Method, Parallel, join_processes
 from train.step import TrainState, init_state, make_train_step, trained_parts
 
 SST, LENGTH = TASKS["sst"], 26

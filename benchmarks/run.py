@@ -13,13 +13,13 @@ from benchmarks.machine import describe_machine
 from benchmarks.measure import OURS, RIVAL, TRAINING, Measured, Setup, environment, measure
 from benchmarks.report import print_goals, print_measured, write_json
 from benchmarks.worker import Worker
+from bert_jax.cli.command import run_command
+from bert_jax.cli.settings import AT_LEAST_1, setting
 from bert_jax.config import Dtype
 from bert_jax.data.tables import find_file
 from bert_jax.errors import InputError, UserError
 from bert_jax.tasks import TASKS
-from bert_jax.weights import find_weights
-from train.command import run_command
-from train.config import check_positive
+from bert_jax.weights.folder import find_weights
 
 BUSY = 0.5  # load before we have begun: other processes want a core half of the time
 HOW_TO = "pip install -r requirements-bench.txt, or name a Python that has it (--rival_python), or --ours_only"
@@ -31,29 +31,36 @@ class Settings:
     AdamW and type, in turn, each side in a process of its own. On a busy machine the figures mean little.
     """
 
-    case: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """A case to measure, such as C1; several with commas between them, or the flag again. Default: all."""
-    model: str | None = None
-    """Only the cases of this size of model."""
-    dtype: Dtype | None = None
-    """Only the cases that compute in this type."""
-    quick: bool = False
-    """Every CPU case with a tiny model and two batches, to see that it works; without torch, our side alone."""
-    ours_only: bool = False
-    """Leave out the rival."""
-    rival_python: str | None = None
-    """The Python of an environment with torch and transformers. Default: the one that runs this."""
-    data_dir: Path | None = None
-    """Folder with the course's tables. Default: random words, texts as long as the tables' are."""
-    vocab: str = "all-minilm-l6-v2"
-    """Where the vocabulary for --data_dir is: a folder, a hub id, or a package, as for --init of train.main."""
-    output: Path = Path("runs/benchmark.json")
-    """Where everything that was measured goes, as JSON."""
-    repeats: int | None = None
-    """Pairs of runs, ours and the rival's, of each piece of work. Default: 5, or 2 with --quick."""
-    batches: int | None = None
-    """Batches of an epoch or a dev set that stand for all of them; 0 is all. Default: the case's own, 8 of an epoch on
-    a CPU, 64 on a GPU."""
+    case: tyro.conf.UseAppendAction[tuple[str, ...]] = setting(
+        (), "A case to measure, such as C1; several with commas between them, or the flag again. Default: all."
+    )
+    model: str | None = setting(None, "Only the cases of this size of model.")
+    dtype: Dtype | None = setting(None, "Only the cases that compute in this type.")
+    quick: bool = setting(
+        False, "Every CPU case with a tiny model and two batches, to see that it works; without torch, our side alone."
+    )
+    ours_only: bool = setting(False, "Leave out the rival.")
+    rival_python: str | None = setting(
+        None, "The Python of an environment with torch and transformers. Default: the one that runs this."
+    )
+    data_dir: Path | None = setting(
+        None, "Folder with the course's tables. Default: random words, texts as long as the tables' are."
+    )
+    vocab: str = setting(
+        "all-minilm-l6-v2",
+        "Where the vocabulary for --data_dir is: a folder, a hub id, or a package, as for --init of train.main.",
+    )
+    output: Path = setting(Path("runs/benchmark.json"), "Where everything that was measured goes, as JSON.")
+    repeats: int | None = setting(
+        None,
+        "Pairs of runs, ours and the rival's, of each piece of work. Default: 5, or 2 with --quick.",
+        range=AT_LEAST_1,
+    )
+    batches: int | None = setting(
+        None,
+        "Batches of an epoch or a dev set that stand for all of them; 0 is all. Default: the case's own, 8 of an "
+        "epoch on a CPU, 64 on a GPU.",
+    )
 
 
 def main(settings: Settings) -> None:
@@ -139,8 +146,6 @@ def _with_count(case: Case, count: int) -> Case:
 
 def check_settings(settings: Settings) -> None:
     """Raises UserError for what would otherwise be wrong only after minutes."""
-    if settings.repeats is not None:
-        check_positive("repeats", settings.repeats)
     if settings.batches is not None and settings.batches < 0:
         raise InputError(f"--batches={settings.batches}, but it must be 0, for all, or more")
     if settings.ours_only and settings.rival_python:

@@ -20,16 +20,18 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from bert_jax.batches.batches import training_batches
+from bert_jax.batches.packing import EncodedExamples
+from bert_jax.batches.tokenizer import encode_examples, read_tokenizer
 from bert_jax.config import SIZES, ModelConfig
-from bert_jax.data.batches import training_batches
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import read_table
 from bert_jax.heads import init_params
 from bert_jax.tasks import TASKS
-from bert_jax.tokenizer import EncodedExamples, encode_examples, read_tokenizer
 from eval.report import new_table
+from train.devices.programs import Programs
 from train.optim import make_optimizer
-from train.programs import Programs
+from train.resolve import ResolvedTraining
 from train.step import init_state, trained_parts
 
 SST = TASKS["sst"]
@@ -102,7 +104,9 @@ def cost_of_updates(model_name: str, length: int, num_tasks: int) -> dict[str, f
     state = init_state(params, tx, set(params))
     encoded = texts_of(length, BATCH, model.bert.vocab_size)
     batch = training_batches(encoded, "sst", 0, BATCH, 1, 1, None)[0]
-    steps = [programs.train_step(model, task, 1e-5, 0.0, trained_parts(model, task), 0) for task in tasks]
+    steps = [
+        programs.train_step(model, task, ResolvedTraining(lr=1e-5), trained_parts(model, task), 0) for task in tasks
+    ]
 
     def update_each() -> object:
         nonlocal state

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bert_jax.batches.packing import EncodedExamples
+from bert_jax.batches.tokenizer import encode_examples, read_tokenizer
 from bert_jax.data.tables import find_file, read_table
 from bert_jax.tasks import Split, Task
-from bert_jax.tokenizer import EncodedExamples, encode_examples, read_tokenizer
-from bert_jax.weights import find_weights
+from bert_jax.weights.folder import find_weights
 
 # Quantiles of the texts' tokens in the course's train tables, with bert-base-uncased's vocabulary, [CLS] and [SEP]
 # included; a pair is two texts. Their means are 25.0, 15.8 and 14.7.

@@ -10,16 +10,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bert_jax.batches.batches import Batches
+from bert_jax.cli.interrupt import Interrupt
 from bert_jax.config import ModelConfig
-from bert_jax.data.batches import Batches
 from bert_jax.heads import Params
 from bert_jax.tasks import Task
 from eval.evaluate import predict_split
-from train.interrupt import Interrupt
+from train.devices.programs import Programs
 from train.loop import Counters, Intervals, fit
 from train.losses import LOSSES
 from train.optim import make_optimizer
-from train.programs import Programs
+from train.resolve import ResolvedTraining
 from train.step import init_state, trained_parts
 
 TaskBatches = Mapping[Task, Batches]
@@ -43,7 +44,8 @@ class Training:
     ):
         """A state, and a step for each task; nothing is compiled yet."""
         parts = {task: trained_parts(model, task) for task in tasks}
-        self.steps = {task.name: programs.train_step(model, task, lr, decay, parts[task], 0) for task in tasks}
+        training = ResolvedTraining(lr=lr, weight_decay=decay)
+        self.steps = {task.name: programs.train_step(model, task, training, parts[task], 0) for task in tasks}
         trained = {part for names in parts.values() for part in names}
         state = init_state(jax.tree.map(jnp.asarray, params), make_optimizer(lr, decay), trained)
         self.state = programs.parallel.arrange(state)

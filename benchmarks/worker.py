@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_jax.errors import UserError
-from bert_jax.files import quote
+from bert_jax.errors import UserError, quote
 
 ROOT = Path(__file__).parent.parent
 

@@ -5,10 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from bert_jax.batches.packing import PackedBatch
 from bert_jax.config import ModelConfig
 from bert_jax.heads import Params
 from bert_jax.modules import Encoder
-from bert_jax.packing import PackedBatch
 
 
 def attention_weights(model: ModelConfig, params: Params, batch: PackedBatch) -> Array:

@@ -1,11 +1,9 @@
 """What a model is: the encoder's dimensions, and how sentences are read off it."""
 
 import dataclasses
-from pathlib import Path
 from typing import Literal
 
-from bert_jax.errors import InputError, WeightsError
-from bert_jax.files import quote, read_json
+from bert_jax.errors import InputError, WeightsError, quote
 
 Pooling = Literal["cls", "mean"]
 PairEncoding = Literal["separate", "joint"]
@@ -90,28 +88,3 @@ SIZES = {
     "bert-large": _size(24, 1024, 16),
     "minilm-l6": _size(6, 384, 12),
 }
-
-
-def read_bert_config(path: Path) -> BertConfig:
-    """Reads a Hugging Face `config.json`.
-
-    Keys that it lacks have BERT's own values, as Hugging Face leaves them out.
-
-    Raises:
-      WeightsError: the file is missing, is no JSON object, or describes another model than an absolute-position,
-        GELU BERT.
-    """
-    try:
-        values = read_json(path)
-    except FileNotFoundError:
-        raise WeightsError(f"{path} does not exist; a model folder holds config.json") from None
-    except ValueError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    for key, wanted in (("model_type", "bert"), ("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
-        if values.get(key, wanted) != wanted:
-            raise WeightsError(f"{path}: {key} is {quote(values[key])}; only {wanted!r} is supported")
-    names = [field.name for field in dataclasses.fields(BertConfig)]
-    try:
-        return BertConfig(**{name: values[name] for name in names if name in values})
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None

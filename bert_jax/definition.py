@@ -14,26 +14,20 @@
 A paraphrase may have two labels, first the one that means "no"; its default is 0 and 1.
 """
 
+import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
-from bert_jax.errors import InputError, perhaps
-from bert_jax.files import quote, read_file
+from bert_jax.errors import InputError, perhaps, quote
+from bert_jax.files import read_file
+from bert_jax.tasks import KINDS, PARTS, TASKS, Task
 
 LONGEST = 100_000  # bytes
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
-# The scores that can stand for a task's quality; the first does unless it is said.
-METRICS = {
-    "classification": ("accuracy", "macro_f1"),
-    "paraphrase": ("accuracy", "macro_f1"),
-    "similarity": ("pearson", "spearman"),
-    "mlm": ("accuracy",),
-}
-KINDS = ("classification", "paraphrase", "similarity")
 KEYS = ("kind", "texts", "label", "labels", "max_label", "metric", "id", "delimiter", "folder", "files")
 SPLITS = ("train", "dev", "test")
 DELIMITERS = ("\t", ",", ";", "|")
@@ -65,6 +59,16 @@ def read_definition(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: {error}") from None
 
 
+def define(task: Task, with_files: bool = True) -> str:
+    """The file that defines a task of one's own."""
+    return render_definition({k: v for k, v in vars(task).items() if with_files or k not in ("folder", "files")})
+
+
+def digest(task: Task) -> str:
+    """SHA-256 of the definition of a task of one's own, but for where its tables are, which have hashes."""
+    return hashlib.sha256(define(task, with_files=False).encode()).hexdigest()
+
+
 def render_definition(fields: Mapping[str, Any]) -> str:
     """The TOML of a Task's fields; those of files may be missing.
 
@@ -84,7 +88,7 @@ def render_definition(fields: Mapping[str, Any]) -> str:
         "texts": list(fields["text_columns"]),
         "label": fields["label_column"],
         "labels": list(fields["labels"]) or None,
-        "max_label": fields["max_label"] if fields["kind"] == "similarity" else None,
+        "max_label": fields["max_label"] if KINDS[fields["kind"]].graded else None,
         "metric": fields["metric"],
         "id": fields["id_column"],
         "delimiter": fields["delimiter"],
@@ -98,12 +102,13 @@ def render_definition(fields: Mapping[str, Any]) -> str:
 
 def _fields(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     _check_keys(values, KEYS, "")
-    kind = _one_of(values, "kind", KINDS)
+    kind = _one_of(values, "kind", [name for name, kind in KINDS.items() if not kind.masked])
     texts, label = _columns(values, kind), _text(values, "label")
     labels = _labels(values, kind)
     if label in texts:
         raise Wrong(f"label: {quote(label)} is the column of a text, wanted is another")
-    metric = _one_of(values, "metric", METRICS[kind]) if "metric" in values else METRICS[kind][0]
+    metrics = KINDS[kind].metrics
+    metric = _one_of(values, "metric", metrics) if "metric" in values else metrics[0]
     return {
         "kind": kind,
         "files": _files(values),
@@ -132,7 +137,7 @@ def _folder(values: dict[str, Any], beside: Path) -> Path:
 
 def _columns(values: dict[str, Any], kind: str) -> tuple[str, ...]:
     texts = values.get("texts")
-    counts = (1, 2) if kind == "classification" else (2,)
+    counts = KINDS[kind].texts
     wanted = f"wanted is a list of {' or '.join(map(str, counts))} columns"
     if not isinstance(texts, list) or len(texts) not in counts or not all(_is_text(text) for text in texts):
         raise Wrong(f"texts: {_got(texts)}, {wanted}")
@@ -142,16 +147,17 @@ def _columns(values: dict[str, Any], kind: str) -> tuple[str, ...]:
 
 
 def _labels(values: dict[str, Any], kind: str) -> tuple[str | int, ...]:
-    if kind == "similarity":
+    if KINDS[kind].graded:
         if "labels" in values:
-            raise Wrong("labels: a similarity has none, wanted is max_label, of which they lie between 0 and it")
+            raise Wrong(f"labels: a {kind} has none, wanted is max_label, of which they lie between 0 and it")
         return ()
-    labels = values.get("labels", [0, 1] if kind == "paraphrase" else None)
+    two = list(KINDS[kind].labels)
+    labels = values.get("labels", two or None)
     words = isinstance(labels, list) and all(_is_text(label) for label in labels)
     numbers = isinstance(labels, list) and all(type(label) is int for label in labels)
-    count = "two, first the one that means no" if kind == "paraphrase" else "two or more"
+    count = "two, first the one that means no" if two else "two or more"
     wanted = f"wanted is a list of {count}, all words or all whole numbers"
-    if not (words or numbers) or len(labels) < 2 or (kind == "paraphrase" and len(labels) > 2):
+    if not (words or numbers) or len(labels) < 2 or (two and len(labels) > 2):
         raise Wrong(f"labels: {_got(labels)}, {wanted}")
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
@@ -160,7 +166,7 @@ def _labels(values: dict[str, Any], kind: str) -> tuple[str | int, ...]:
 
 
 def _max_label(values: dict[str, Any], kind: str, labels: tuple[str | int, ...]) -> int:
-    if kind != "similarity":
+    if not KINDS[kind].graded:
         if "max_label" in values:
             raise Wrong(f"max_label: a {kind} has none, wanted is labels, a list of them")
         return len(labels) - 1
@@ -195,7 +201,7 @@ def _text(values: dict[str, Any], key: str, above: str = "") -> str:
     return values[key]
 
 
-def _one_of(values: dict[str, Any], key: str, known: tuple[str, ...]) -> str:
+def _one_of(values: dict[str, Any], key: str, known: Sequence[str]) -> str:
     value = values.get(key)
     if not isinstance(value, str) or value not in known:
         guess = perhaps(value, known) if isinstance(value, str) else ""
@@ -210,3 +216,58 @@ def _is_text(value: Any) -> bool:
 
 def _got(value: Any) -> str:
     return "is missing" if value is None else f"is {quote(value)}"
+
+
+def find_tasks(names: str, known: Mapping[str, Task] = TASKS) -> tuple[Task, ...]:
+    """The tasks named in a comma-separated list, in its order. What ends in .toml is the file of a task of one's own.
+
+    Args:
+      known: those that can be named.
+
+    Raises:
+      InputError: the list is empty, or names a task twice or one that does not exist, or a file cannot be used.
+    """
+    wanted = split_names(names)
+    if not wanted:
+        raise InputError(f"--tasks={names!r} names no task; there are {', '.join(known)}")
+    for name in wanted:
+        if name not in known and not name.endswith(".toml"):
+            guess = perhaps(name, known)
+            raise InputError(f"--tasks names {name!r}, which is no task here{guess}; there are {', '.join(known)}")
+    tasks = tuple(known[name] if name in known else read_task(Path(name)) for name in wanted)
+    names_found = [task.name for task in tasks]
+    for name in names_found:
+        if names_found.count(name) > 1:
+            raise InputError(f"--tasks names {name!r} more than once")
+    return tasks
+
+
+def split_names(names: str) -> list[str]:
+    """The parts of a comma-separated list of tasks."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def plain_names(names: str) -> str:
+    """A list of tasks without the folders of files: what the tasks are called.
+
+    >>> plain_names("sst,examples/topic.toml")
+    'sst,topic'
+    """
+    parts = split_names(names)
+    return ",".join(PurePath(part).stem if part.endswith(".toml") else part for part in parts)
+
+
+def read_task(path: Path) -> Task:
+    """A task of one's own, called after its file.
+
+    Raises:
+      InputError: `path: key: what was wrong, what is wanted`.
+    """
+    name = path.stem
+    if not NAME.fullmatch(name):
+        raise InputError(f"{path}: the file is called after the task: small letters, digits and _, as in topic.toml")
+    if name in (*TASKS, *PARTS):
+        taken = "a part of the model" if name in PARTS else "a task that is here already"
+        raise InputError(f"{path}: {name} is {taken}; give the file another name")
+    values: dict[str, Any] = read_definition(path)
+    return Task(name=name, course_name=name, **values)

@@ -11,7 +11,7 @@ from flax import struct
 from jax import Array
 from jax.typing import ArrayLike
 
-from bert_jax.packing import PackedBatch
+from bert_jax.batches.packing import PackedBatch
 
 GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: consecutive numbers land far apart
 

@@ -1,7 +1,11 @@
 """Errors that are the user's to mend. Each is one sentence; a program prints it and exits with its code."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 100
 
 
 class UserError(Exception):
@@ -76,3 +80,12 @@ def perhaps(name: str, known: Iterable[str], form: str = "{}") -> str:
     """
     found = difflib.get_close_matches(name, known, n=1)
     return f" (perhaps you meant {form.format(found[0])})" if found else ""
+
+
+def quote(value: object) -> str:
+    """A value out of a file as an error may print it: on one line, and not too long.
+
+    >>> quote("two" + chr(10) + "lines")
+    "'two\\\\nlines'"
+    """
+    return _SHORT.repr(value)

@@ -3,18 +3,24 @@
 Nothing that is read is ever run.
 """
 
+import concurrent.futures
+import contextlib
 import errno
+import hashlib
 import json
 import os
-import reprlib
+import shutil
 import stat
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import safetensors
+
+from bert_jax.errors import StorageError
+
 LONGEST_JSON = 10_000_000  # bytes; a config.json has a thousand
 UNFINISHED = ".unfinished"  # ends the name of what is being written
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = 100
 
 
 def check_file(path: Path, limit: int | None = None) -> None:
@@ -80,10 +86,64 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def quote(value: object) -> str:
-    """A value out of a file as an error may print it: on one line, and not too long.
+def hash_files(folder: Path, leave_out: Collection[str] = (), sync: bool = False) -> dict[str, str]:
+    """SHA-256 of each file below a folder by its path there, several at a time.
 
-    >>> quote("two" + chr(10) + "lines")
-    "'two\\\\nlines'"
+    Args:
+      leave_out: paths inside the folder that are passed over.
+      sync: whether to wait until each is on the disk, not only in its cache.
+
+    Raises:
+      ValueError: one cannot be read, or is a link or a device: something outside the folder.
+      OSError: one cannot be put on the disk.
     """
-    return _SHORT.repr(value)
+
+    def digest(path: Path) -> str:
+        if path.is_symlink() or not path.is_file():
+            raise ValueError(f"{path.relative_to(folder)} is no plain file")
+        try:
+            with path.open("rb") as file:
+                if sync:
+                    os.fsync(file.fileno())
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            if sync:
+                raise
+            raise ValueError(f"{path.relative_to(folder)} cannot be read: {error.strerror}") from None
+
+    inside = sorted(folder.rglob("*"))
+    names = {str(path.relative_to(folder)): path for path in inside if path.is_symlink() or not path.is_dir()}
+    names = {name: path for name, path in names.items() if name not in leave_out}
+    if sync:
+        for path in inside:
+            if path.is_dir() and not path.is_symlink():
+                sync_folder(path)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return dict(zip(names, pool.map(digest, names.values()), strict=True))
+
+
+@contextlib.contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled, which then gets a name, of which another may have to give way: what has it is whole.
+
+    Raises:
+      StorageError: it cannot be written.
+    """
+    path = path.resolve()  # a folder cannot take the name of a link
+    unfinished, old = path.with_name(f"{path.name}{UNFINISHED}"), path.with_name(f"{path.name}.old")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        yield unfinished
+        hash_files(unfinished, sync=True)
+        gives_way = path.exists() and any(path.iterdir())
+        if gives_way:  # a folder can take the name of an empty one, and of no other
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        unfinished.rename(path)
+        sync_folder(path.parent)
+        if gives_way:
+            shutil.rmtree(old, ignore_errors=True)
+    except (OSError, safetensors.SafetensorError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise StorageError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None

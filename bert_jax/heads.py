@@ -4,8 +4,9 @@ Parameters come in parts, a dict of trees: "bert" (the encoder), "pooler", and a
 touches the parts that its task uses and no others.
 """
 
+import dataclasses
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,13 @@ import numpy as np
 from flax import linen as nn
 from jax import Array
 
+from bert_jax.batches.packing import PackedBatch
 from bert_jax.config import BertConfig, Dtype, ModelConfig
 from bert_jax.dropout import DropoutNoise, dropout
-from bert_jax.linear import dense, multiply_transposed, value_dtype
-from bert_jax.modules import HEAD_SITE, Encoder, gelu, layer_norm
-from bert_jax.packing import PackedBatch
-from bert_jax.tasks import Task
+from bert_jax.kernels.backend import gelu
+from bert_jax.kernels.linear import dense, multiply_transposed, value_dtype
+from bert_jax.modules import HEAD_SITE, Encoder, layer_norm
+from bert_jax.tasks import KINDS, Kind, Task
 
 Params = dict[str, dict]  # part -> tree of arrays
 
@@ -77,17 +79,11 @@ def cosine_similarity(first: Array, second: Array) -> Array:
     return jnp.sum(first * second, -1) * jax.lax.rsqrt(jnp.maximum(norms, 1e-24))
 
 
-def has_parameters(model: ModelConfig, task: Task) -> bool:
-    """Whether the task's head has weights; the cosine of two embeddings has none."""
-    return not (task.kind == "similarity" and model.similarity_head == "cosine")
-
-
 def used_parts(model: ModelConfig, task: Task) -> tuple[str, ...]:
     """The parts of the parameters that a task's logits depend on."""
-    if task.kind == "mlm":
-        return ("bert", task.name)
-    pooler = ("pooler",) if model.pooling == "cls" else ()
-    return ("bert", *pooler, *((task.name,) if has_parameters(model, task) else ()))
+    head = HEADS[task.kind]
+    pooler = ("pooler",) if head.pools and model.pooling == "cls" else ()
+    return ("bert", *pooler, *((task.name,) if task.has_weights(model.similarity_head) else ()))
 
 
 def encode(
@@ -115,24 +111,102 @@ def embed(model: ModelConfig, params: Params, batch: PackedBatch, noise: Dropout
 def predict_logits(
     model: ModelConfig, task: Task, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None
 ) -> Array:
-    """A task's raw outputs: [examples, classes] for a classification, else [examples].
+    """A task's raw outputs, as the head of its kind gives them: [examples], with a logit a class [examples, classes].
 
     A paraphrase's output is the logit of "is a paraphrase"; a similarity's is the score itself, unclipped. Masked LM
     has logits of the masked tokens alone, [masked, vocabulary]: no others are scored.
     """
-    if task.kind == "mlm":
-        chosen = encode(model, params, batch, noise, batch.masked)
-        words = params["bert"]["embeddings"]["word"]["embedding"]
-        head = MaskedLmHead(model.bert, model.dtype)
-        return head.apply({"params": params[task.name]}, chosen, words)  # type: ignore[return-value]
-    pooled = embed(model, params, batch, noise)
-    pooled = dropout(pooled, model.head_dropout, noise, HEAD_SITE, None if noise is None else noise.text)
-    if not has_parameters(model, task):
-        cosine = cosine_similarity(*jnp.moveaxis(pooled.astype(jnp.float32), 1, 0))
-        return (cosine - model.cosine_floor) / (1.0 - model.cosine_floor) * task.max_label
-    logits = LinearHead(task.num_outputs).apply({"params": params[task.name]}, pooled)
+    return HEADS[task.kind].logits(model, task, params, batch, noise)
+
+
+Logits = Callable[[ModelConfig, Task, Params, PackedBatch, DropoutNoise | None], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What a kind of task makes of the encoder's hidden states.
+
+    module: (model, task) -> the Linen module of the task's own weights, and inputs that it can be initialized with.
+    logits: as `predict_logits`.
+    outputs: (logits, batch) -> what an evaluation reads of them, a row each; the logits themselves unless it says less.
+    pools: whether it reads pooled embeddings.
+    kind: of one from outside, what else its tasks have in common.
+    """
+
+    module: Callable[[ModelConfig, Task], tuple[nn.Module, tuple]]
+    logits: Logits
+    outputs: Callable[[Array, PackedBatch], Array] = lambda logits, _: logits
+    pools: bool = True
+    kind: Kind | None = None
+
+
+def linear_head(model: ModelConfig, task: Task) -> tuple[nn.Module, tuple]:
+    """A linear layer on an example's one or two embeddings."""
+    texts = task.texts_read(model.pair_encoding)
+    return LinearHead(task.num_outputs), (np.zeros((1, texts, model.bert.hidden_size)),)
+
+
+def linear_logits(
+    model: ModelConfig, task: Task, params: Params, batch: PackedBatch, noise: DropoutNoise | None
+) -> Array:
+    """A number for each output: [examples, outputs]; of a kind without a logit a class, [examples]."""
+    pooled = drop_out_pooled(model, embed(model, params, batch, noise), noise)
+    logits = linear_head(model, task)[0].apply({"params": params[task.name]}, pooled)
     assert isinstance(logits, Array)
-    return logits if task.kind == "classification" else logits[:, 0]
+    return logits if KINDS[task.kind].per_class else logits[:, 0]
+
+
+def similarity_logits(
+    model: ModelConfig, task: Task, params: Params, batch: PackedBatch, noise: DropoutNoise | None
+) -> Array:
+    """A score of each pair, [examples]: linear, or the cosine of its embeddings on the scale of the labels."""
+    if task.has_weights(model.similarity_head):
+        return linear_logits(model, task, params, batch, noise)
+    pooled = drop_out_pooled(model, embed(model, params, batch, noise), noise)
+    cosine = cosine_similarity(*jnp.moveaxis(pooled.astype(jnp.float32), 1, 0))
+    return (cosine - model.cosine_floor) / (1.0 - model.cosine_floor) * task.max_label
+
+
+def drop_out_pooled(model: ModelConfig, pooled: Array, noise: DropoutNoise | None) -> Array:
+    """Dropout before a head: [examples, texts, hidden] -> the same."""
+    return dropout(pooled, model.head_dropout, noise, HEAD_SITE, None if noise is None else noise.text)
+
+
+def masked_lm_head(model: ModelConfig, task: Task) -> tuple[nn.Module, tuple]:
+    """BERT's masked-LM head, which reads hidden states and the table of word embeddings."""
+    del task
+    size = model.bert.hidden_size
+    words = jax.ShapeDtypeStruct((model.bert.vocab_size, size), np.float32)
+    return MaskedLmHead(model.bert, model.dtype), (np.zeros((1, size)), words)
+
+
+def masked_lm_logits(
+    model: ModelConfig, task: Task, params: Params, batch: PackedBatch, noise: DropoutNoise | None
+) -> Array:
+    """A logit for each word of the vocabulary, of the masked tokens alone: [masked, vocabulary]."""
+    chosen = encode(model, params, batch, noise, batch.masked)
+    words = params["bert"]["embeddings"]["word"]["embedding"]
+    head = masked_lm_head(model, task)[0]
+    return head.apply({"params": params[task.name]}, chosen, words)  # type: ignore[return-value]
+
+
+def masked_lm_outputs(logits: Array, batch: PackedBatch) -> Array:
+    """Each masked token's loss in nats, and 1 where the likeliest word is the right one, else 0: [masked, 2].
+
+    The logits, a whole vocabulary a token, stay on the device.
+    """
+    labels = jnp.asarray(batch.labels).astype(jnp.int32)
+    right = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+    return jnp.stack([jax.nn.logsumexp(logits, axis=-1) - right, jnp.argmax(logits, -1) == labels], axis=-1)
+
+
+LINEAR = Head(linear_head, linear_logits)
+HEADS: dict[str, Head] = {
+    "classification": LINEAR,
+    "paraphrase": LINEAR,
+    "similarity": Head(linear_head, similarity_logits),
+    "mlm": Head(masked_lm_head, masked_lm_logits, masked_lm_outputs, pools=False),
+}
 
 
 def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int | None, given: Params | None = None) -> Params:
@@ -164,11 +238,7 @@ def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int | None, giv
     if "pooler" in parts:
         params["pooler"] = start("pooler", Pooler(bert), np.zeros((1, bert.hidden_size)))
     for task in tasks:
-        if task.kind == "mlm":
-            words = jax.ShapeDtypeStruct((bert.vocab_size, bert.hidden_size), np.float32)
-            params[task.name] = start(task.name, MaskedLmHead(bert), np.zeros((1, bert.hidden_size)), words)
-        elif has_parameters(model, task):
-            texts = 2 if task.is_pair and model.pair_encoding == "separate" else 1
-            head = LinearHead(task.num_outputs)
-            params[task.name] = start(task.name, head, np.zeros((1, texts, bert.hidden_size)))
+        if task.name in parts:
+            module, inputs = HEADS[task.kind].module(model, task)
+            params[task.name] = start(task.name, module, *inputs)
     return params

@@ -3,18 +3,16 @@
 One Linen module a block; a module's parameters are its fields' names. `deterministic` is spelled `noise is None`.
 """
 
-import functools
-import re
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
+from bert_jax.batches.packing import PackedBatch
 from bert_jax.config import BertConfig, Dtype
 from bert_jax.dropout import DropoutNoise, dropout, keep_mask, shift_sites
-from bert_jax.linear import dense, value_dtype
-from bert_jax.packing import PackedBatch
+from bert_jax.kernels.backend import fits_kernel, gelu
+from bert_jax.kernels.linear import dense, value_dtype
 
 # Dropouts of the network, each with a number of its own: these two, and three a layer after them. A layer counts its
 # own from 0 and gets noise that is shifted, which makes all layers one function.
@@ -45,25 +43,6 @@ class Embeddings(nn.Module):
         x += embed(config.type_vocab_size, batch.token_type_ids, "token_type")
         x = layer_norm(config, "norm")(x)
         return dropout(x, config.hidden_dropout_prob, noise, EMBEDDING_SITE).astype(value_dtype(self.dtype))
-
-
-def fits_kernel(length: int, head_size: int) -> bool:
-    """Whether attention is done by `fused_attention`: this GPU has room for such a row of one head."""
-    return length <= longest_row() and head_size in (16, 32, 64)
-
-
-@functools.cache
-def longest_row() -> int:
-    """Tokens that a row may have for `fused_attention`, 0 where its compiler, Triton, is not for this machine.
-
-    Triton is for NVIDIA's GPUs from Ampere on, so not for a T4. In float32 the gradients of a row of a head of 64 may
-    need 192 KiB of shared memory for 128 tokens, which Hopper and Blackwell in data centres have for a block (227), and
-    80 KiB for 64 tokens, which all have (99).
-    """
-    capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
-    if not re.fullmatch(r"\d+\.\d+", capability) or float(capability) < 8.0:
-        return 0
-    return 128 if capability in ("9.0", "10.0", "10.3") else 64
 
 
 class SelfAttention(nn.Module):
@@ -102,7 +81,7 @@ class SelfAttention(nn.Module):
         return jnp.einsum("rhqk,rkhd->rqhd", weights.astype(value.dtype), value)
 
     def _attend_fused(self, qkv: Array, segment_ids: Array, positions: Array, noise: DropoutNoise | None) -> Array:
-        from bert_jax import fused_attention  # and with it Pallas, which only GPUs need
+        from bert_jax.kernels import fused_attention  # and with it Pallas, which only GPUs need
 
         config = self.config
         dropout = fused_attention.Dropout(
@@ -143,18 +122,6 @@ class EncoderLayer(nn.Module):
         x = layer_norm(config, "attention_norm")(x).astype(kept)
         y = FeedForward(config, self.dtype, name="feed_forward")(x)
         return layer_norm(config, "feed_forward_norm")(x + dropout(y, rate, noise, FFN_SITE, token)).astype(kept)
-
-
-def gelu(x: Array) -> Array:
-    """The exact GELU (Hendrycks and Gimpel, 2016), x times the normal distribution's share below x.
-
-    JAX takes that share from erfc, exact far into the left tail, which takes a GPU longer than reading x does. There it
-    is taken from erf, in float32: within 1e-6, but to few digits below -4, where the GELU is nearly 0.
-    """
-    if jax.default_backend() != "gpu":
-        return jax.nn.gelu(x, approximate=False)
-    wide = x.astype(jnp.float32)
-    return (0.5 * wide * (1.0 + jax.lax.erf(wide / 2**0.5))).astype(x.dtype)
 
 
 # JAX traces the first layer and takes it for the others. XLA is given each of them, and computes what it would without.

@@ -1,25 +1,19 @@
-"""The one table of tasks, and rows of one's own. Nothing outside this file asks for a task by its name."""
+"""The one table of kinds and the one of tasks. Nothing outside this file asks for either by its name."""
 
 import dataclasses
-import hashlib
-from collections.abc import Mapping
-from pathlib import Path, PurePath
-from typing import Any, Literal
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
 
-from bert_jax.definition import METRICS, NAME, read_definition, render_definition
-from bert_jax.errors import InputError, perhaps
+from bert_jax.errors import quote
 
-Kind = Literal["classification", "paraphrase", "similarity", "mlm"]
 Split = Literal["train", "dev", "test"]
-
-# The heading of the predictions in the course's files, one of them misspelt.
-PREDICTION_COLUMN = {
-    "classification": "Predicted_Sentiment",
-    "paraphrase": "Predicted_Is_Paraphrase",
-    "similarity": "Predicted_Similiary",
-}
+Label = float | tuple[float, ...]  # of an example; several numbers where the kind has several
 
 TFDS_SPLITS: dict[Split, str] = {"train": "train", "dev": "validation", "test": "test"}
+NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)  # float() takes 1_0, ٣ and a cut-off 4. too
+WHOLE = re.compile(r"([+-]?[0-9]{1,99})(\.0+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +21,7 @@ class Task:
     """One sentence task: where its rows are and what its labels mean.
 
     `files` holds, for each split, the names that the file goes by, most usual first; tasks of TensorFlow Datasets have
-    none. Labels lie in [0, max_label]; whole numbers unless the kind is similarity. `course_name` is what
+    none. Labels lie in [0, max_label]; whole numbers unless they are graded. `course_name` is what
     prediction files call it, and the flags of the course's starter code. `label_words` say what each label means, from
     0 on. `tfds` names the data set and its config in
     TensorFlow Datasets, and `tfds_splits` what is read there as each split.
@@ -38,7 +32,7 @@ class Task:
     """
 
     name: str
-    kind: Kind
+    kind: str
     files: dict[Split, tuple[str, ...]] = dataclasses.field(hash=False)
     text_columns: tuple[str, ...]
     label_column: str
@@ -54,36 +48,128 @@ class Task:
     metric: str = ""
 
     def __post_init__(self):
-        object.__setattr__(self, "metric", self.metric or METRICS[self.kind][0])
+        object.__setattr__(self, "metric", self.metric or KINDS[self.kind].metrics[0])
 
     @property
     def is_pair(self) -> bool:
         return len(self.text_columns) == 2
 
     @property
+    def is_graded(self) -> bool:
+        """Whether its labels are numbers of a scale, not classes."""
+        return KINDS[self.kind].graded
+
+    @property
+    def is_masked_lm(self) -> bool:
+        """Whether it predicts masked tokens of texts that have no labels."""
+        return KINDS[self.kind].masked
+
+    @property
     def num_labels(self) -> int:
-        """Number of classes; similarity has none and counts as one output."""
-        return self.max_label + 1 if self.kind != "similarity" else 1
+        """Number of classes; a graded task has none and counts as one output."""
+        return 1 if self.is_graded else self.max_label + 1
 
     @property
     def num_outputs(self) -> int:
         """Numbers that the task's head gives for an example: a logit a class, or one."""
-        return self.num_labels if self.kind == "classification" else 1
+        return self.num_labels if KINDS[self.kind].per_class else 1
 
     @property
     def prediction_column(self) -> str:
         """The heading of its predictions in the course's files."""
-        return f"Predicted_{self.label_column}" if self.folder else PREDICTION_COLUMN[self.kind]
+        return f"Predicted_{self.label_column}" if self.folder else KINDS[self.kind].prediction_column
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the definition of a task of one's own, but for where its tables are, which have hashes."""
-        return hashlib.sha256(self.definition(with_files=False).encode()).hexdigest()
+    def has_weights(self, similarity_head: str) -> bool:
+        """Whether its head has weights in a model with that similarity head; the cosine of two embeddings has none."""
+        return not (KINDS[self.kind].may_be_cosine and similarity_head == "cosine")
 
-    def definition(self, with_files: bool = True) -> str:
-        """The file that defines a task of one's own."""
-        values = {name: value for name, value in vars(self).items() if with_files or name not in ("folder", "files")}
-        return render_definition(values)
+    def texts_read(self, pair_encoding: str) -> int:
+        """Embeddings that its head reads of an example: two of a pair that is encoded as two texts."""
+        return 2 if self.is_pair and pair_encoding == "separate" else 1
+
+
+def read_label(task: Task, raw: str) -> Label:
+    """A label as a table has it -> its number: of a class, or on the scale.
+
+    Raises:
+      ValueError: what is wrong with it, after the name of its column.
+    """
+    raw = raw.strip() if task.labels else raw
+    if task.labels:  # a whole number may be written as 1 or as 1.0
+        whole = None if isinstance(task.labels[0], str) else WHOLE.fullmatch(raw)
+        label = int(whole[1]) if whole else raw
+        if label not in task.labels:
+            wanted = ", ".join(quote(each) for each in task.labels[:10]) + (" ..." if len(task.labels) > 10 else "")
+            raise ValueError(f"is {quote(raw)}, none of {wanted}")
+        return float(task.labels.index(label))
+    if not NUMBER.fullmatch(raw.strip()):
+        raise ValueError(f"is {quote(raw)}, not a number")
+    label = float(raw)
+    if not 0 <= label <= task.max_label:
+        raise ValueError(f"is {raw.strip()}, outside 0 to {task.max_label}")
+    if not task.is_graded and label != int(label):
+        raise ValueError(f"is {raw.strip()}, not a whole number")
+    return label
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What the tasks of a kind have in common before anything is computed.
+
+    A kind has three more rows: its head in `bert_jax.heads.HEADS`, its loss in `train.losses.LOSSES`, and its scores
+    and words in `eval.metrics.SCORES`. One from outside says the rest by the first of them.
+
+    texts: how many an example may have.
+    metrics: scores that may stand for a task's quality; the first does unless the task names another.
+    labels: the two that a task has which names none, first the one that means no.
+    graded: labels are numbers of a scale, not classes.
+    per_class: a head gives a logit a class, not one number.
+    masked: masked tokens are predicted; there are no labels.
+    may_be_cosine: the head is what the model's `similarity_head` says.
+    read: a label as a table has it -> its number, or numbers; raises what `read_label` raises.
+    prediction_column: the heading of the predictions in the course's files.
+    problem_type, hub_task: what transformers and the hub call it.
+    """
+
+    texts: tuple[int, ...]
+    metrics: tuple[str, ...]
+    labels: tuple[str | int, ...] = ()
+    graded: bool = False
+    per_class: bool = False
+    masked: bool = False
+    may_be_cosine: bool = False
+    read: Callable[[Task, str], Label] = read_label
+    prediction_column: str = ""
+    problem_type: str = "regression"
+    hub_task: str = "text-classification"
+
+
+# The headings of predictions are the course's, one of them misspelt.
+KINDS: dict[str, Kind] = {
+    "classification": Kind(
+        (1, 2),
+        ("accuracy", "macro_f1"),
+        per_class=True,
+        prediction_column="Predicted_Sentiment",
+        problem_type="single_label_classification",
+    ),
+    "paraphrase": Kind(
+        (2,),
+        ("accuracy", "macro_f1"),
+        labels=(0, 1),
+        prediction_column="Predicted_Is_Paraphrase",
+        problem_type="multi_label_classification",
+    ),
+    "similarity": Kind(
+        (2,),
+        ("pearson", "spearman"),
+        graded=True,
+        may_be_cosine=True,
+        prediction_column="Predicted_Similiary",
+        hub_task="sentence-similarity",
+    ),
+    "mlm": Kind((1,), ("accuracy",), masked=True, hub_task="fill-mask"),
+}
 
 
 def _files(stem: str, *older: str) -> dict[Split, tuple[str, ...]]:
@@ -95,7 +181,7 @@ def _files(stem: str, *older: str) -> dict[Split, tuple[str, ...]]:
     }
 
 
-CLASSES: Kind = "classification"
+CLASSES = "classification"
 SENTIMENT = ("very negative", "negative", "neutral", "positive", "very positive")
 POLES, SAME = ("negative", "positive"), ("not a paraphrase", "a paraphrase")
 # Those that the annotators of STS were given (Agirre et al., 2013), a little shortened.
@@ -126,58 +212,3 @@ PARTS = ("bert", "pooler", "mlm")
 
 # Masked LM reads texts of other tasks' tables and has no files of its own, so it cannot be named among them.
 MASKED_LM = Task("mlm", "mlm", files={}, text_columns=("text",), label_column="", max_label=0, course_name="")
-
-
-def find_tasks(names: str, known: Mapping[str, Task] = TASKS) -> tuple[Task, ...]:
-    """The tasks named in a comma-separated list, in its order. What ends in .toml is the file of a task of one's own.
-
-    Args:
-      known: those that can be named.
-
-    Raises:
-      InputError: the list is empty, or names a task twice or one that does not exist, or a file cannot be used.
-    """
-    wanted = split_names(names)
-    if not wanted:
-        raise InputError(f"--tasks={names!r} names no task; there are {', '.join(known)}")
-    for name in wanted:
-        if name not in known and not name.endswith(".toml"):
-            guess = perhaps(name, known)
-            raise InputError(f"--tasks names {name!r}, which is no task here{guess}; there are {', '.join(known)}")
-    tasks = tuple(known[name] if name in known else read_task(Path(name)) for name in wanted)
-    names_found = [task.name for task in tasks]
-    for name in names_found:
-        if names_found.count(name) > 1:
-            raise InputError(f"--tasks names {name!r} more than once")
-    return tasks
-
-
-def split_names(names: str) -> list[str]:
-    """The parts of a comma-separated list of tasks."""
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def plain_names(names: str) -> str:
-    """A list of tasks without the folders of files: what the tasks are called.
-
-    >>> plain_names("sst,examples/topic.toml")
-    'sst,topic'
-    """
-    parts = split_names(names)
-    return ",".join(PurePath(part).stem if part.endswith(".toml") else part for part in parts)
-
-
-def read_task(path: Path) -> Task:
-    """A task of one's own, called after its file.
-
-    Raises:
-      InputError: `path: key: what was wrong, what is wanted`.
-    """
-    name = path.stem
-    if not NAME.fullmatch(name):
-        raise InputError(f"{path}: the file is called after the task: small letters, digits and _, as in topic.toml")
-    if name in (*TASKS, *PARTS):
-        taken = "a part of the model" if name in PARTS else "a task that is here already"
-        raise InputError(f"{path}: {name} is {taken}; give the file another name")
-    values: dict[str, Any] = read_definition(path)
-    return Task(name=name, course_name=name, **values)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_jax.data.batches import training_batches
+from bert_jax.batches.batches import training_batches
+from bert_jax.batches.tokenizer import encode_examples, read_tokenizer
 from bert_jax.data.tables import find_file, read_table
 from bert_jax.tasks import TASKS
-from bert_jax.tokenizer import encode_examples, read_tokenizer
-from bert_jax.weights import find_weights
+from bert_jax.weights.folder import find_weights
 
 CELL = 6  # pixels a token
 COLOURS = ("#4c78a8", "#72b7b2", "#54a24b", "#eeca3b", "#f58518", "#e45756", "#b279a2", "#9d755d")

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.data.batches import Batches, evaluation_batches
-from bert_jax.data.masked import mask_batches
-from bert_jax.masking import mask_vocabulary
-from bert_jax.packing import PackedBatch
+from bert_jax.batches.batches import Batches, evaluation_batches
+from bert_jax.batches.masked import mask_batches
+from bert_jax.batches.masking import mask_vocabulary
+from bert_jax.batches.packing import EncodedExamples, PackedBatch
 from bert_jax.tasks import Task
-from bert_jax.tokenizer import EncodedExamples
 from eval.metrics import score_task
 
 HELD_OUT_SEED = 0  # of the masks that masked LM is scored on: the same in every run
@@ -21,7 +20,7 @@ def split_batches(
 ) -> Batches:
     """A split as it is scored: every example once; for masked LM with masks that stay."""
     batches = evaluation_batches(encoded, batch_size, shares, row_length)
-    if task.kind != "mlm":
+    if not task.is_masked_lm:
         return batches
     return mask_batches(batches, mask_vocabulary(vocab), HELD_OUT_SEED, per_epoch=len(batches))
 

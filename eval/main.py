@@ -4,62 +4,39 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from train.command import run_command
-from train.config import check_positive
-from train.inputs import find_source, read_examples, run_tasks
-from train.interrupt import Interrupt
-from train.rundir import open_run
-
-RESAMPLES = 1000  # draws of each interval
+from bert_jax.cli.command import run_command
+from bert_jax.cli.interrupt import Interrupt
+from bert_jax.cli.settings import setting
+from train.cli.judging import OnDevices
 
 
-@dataclasses.dataclass(frozen=True)
-class EvalConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalConfig(OnDevices):
     """Prints the dev table of a run: accuracy, F1 by class and macro, Pearson, Spearman, the means, and intervals.
 
     Of a masked LM: how well it predicts masked tokens of the tables' texts.
     """
 
-    run_dir: Path
-    """Folder of the run."""
-    data_dir: Path | None = None
-    """Folder with the tables. Default: the one the run was trained on."""
-    split: Literal["dev", "train"] = "dev"
-    """Which tables."""
-    checkpoint: Literal["best", "latest"] = "best"
-    """Which checkpoint."""
-    batch_size: int = 32
-    """Examples a batch, if they are of average length."""
-    devices: int | None = None
-    """Number of devices. Default: all."""
+    data_dir: Path | None = setting(None, "Folder with the tables. Default: the one the run was trained on.")
+    split: Literal["dev", "train"] = setting("dev", "Which tables.")
 
 
 def main(flags: EvalConfig) -> None:
-    """Reads the tables before JAX is imported, then restores and scores."""
-    check_positive("batch_size", flags.batch_size)
-    config = open_run(flags.run_dir)[1]
-    source = find_source(config, flags.data_dir)
-    tables = {task: read_examples(config, source, task, flags.split) for task in run_tasks(config)}
-
-    from eval.metrics import bootstrap, interval, score_task
-    from eval.report import print_intervals, print_scores
-    from train.finished import restore_run
-    from train.programs import Programs
-
-    run = restore_run(flags.run_dir, flags.checkpoint, Programs(flags.devices))
-    scores, spread = {}, {}
+    """Scores the run, and prints the table."""
+    run = flags.open()
     with Interrupt() as interrupt:
-        for task, table in tables.items():
-            encoded = run.encode(table.examples)
-            outputs = run.predict(task, encoded, flags.batch_size, interrupt.check)
-            scores[task] = score_task(task, outputs, encoded.labels)
-            spread[task] = interval(bootstrap(task, outputs, encoded.labels, RESAMPLES)[task.metric])
-            if table.skipped or encoded.truncated:
-                print(f"{task.name}: {table.left_out} skipped, {encoded.truncated} texts cut")
-    rows = {task: len(table.examples) for task, table in tables.items()}
+        found = run.evaluate(flags.split, flags.data_dir, flags.batch_size, flags.devices, interrupt.check)
+
+    from eval.report import print_intervals, print_scores
+
+    for name, scores in found.items():
+        if scores["skipped"] or scores["cut"]:
+            print(f"{name}: {scores['left_out']} skipped, {scores['cut']} texts cut")
+    by_task = {run.tasks[name]: scores for name, scores in found.items()}
+    rows = {task: scores["rows"] for task, scores in by_task.items()}
     title = f"{flags.split}, {flags.checkpoint} checkpoint (after update {run.step}) of {flags.run_dir}"
-    print_scores(scores, rows, title)
-    print_intervals(spread)
+    print_scores(by_task, rows, title)
+    print_intervals({task: scores["interval"] for task, scores in by_task.items()})
 
 
 if __name__ == "__main__":

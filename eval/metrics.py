@@ -1,10 +1,12 @@
 """Scores of predictions. NumPy and SciPy only; a score that is not defined is NaN and never a number."""
 
+import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.special
 import scipy.stats
 
 from bert_jax.tasks import Task
@@ -12,11 +14,7 @@ from bert_jax.tasks import Task
 
 def predicted_labels(task: Task, outputs: np.ndarray) -> np.ndarray:
     """What a task's raw outputs say: the likeliest class, paraphrase or not (0 or 1), or the score itself."""
-    if task.kind == "classification":
-        return outputs.argmax(-1)
-    if task.kind == "paraphrase":
-        return (outputs > 0).astype(np.int64)
-    return outputs
+    return SCORES[task.kind].predict(task, outputs)
 
 
 def f1_by_class(labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> np.ndarray:
@@ -46,7 +44,7 @@ def bootstrap(task: Task, outputs: np.ndarray, labels: np.ndarray, resamples: in
     if len(outputs) < 2:
         return {name: np.full((resamples, *np.shape(score)), np.nan) for name, score in scores.items()}
     names = list(scores)
-    labels = labels if task.kind != "mlm" else np.zeros(len(outputs))
+    labels = np.zeros(len(outputs)) if task.is_masked_lm else labels
 
     def statistic(rows: np.ndarray) -> np.ndarray:
         scores = score_task(task, outputs[rows], labels[rows])
@@ -84,41 +82,106 @@ def correlation(function: Any, labels: np.ndarray, scores: np.ndarray) -> float:
         return float(function(labels.astype(np.float64), scores.astype(np.float64)).statistic)
 
 
-def score_masked(outputs: np.ndarray) -> dict[str, Any]:
-    """Share of the masked tokens that are predicted right, and the perplexity exp(mean loss).
-
-    Args:
-      outputs: [masked, 2], each token's loss in nats, and 1 where it is predicted right, else 0.
-    """
-    means = outputs.mean(0, dtype=np.float64) if np.isfinite(outputs).all() and len(outputs) else np.full(2, np.nan)
-    with np.errstate(over="ignore"):
-        return {"accuracy": float(means[1]), "perplexity": float(np.exp(means[0])), "masked": len(outputs)}
-
-
 def score_task(task: Task, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """All scores of a task: raw outputs [examples, ...] against labels [examples]; NaN if an output is not finite.
 
     Those of masked LM, [masked, 2], have been compared with their labels already.
     """
-    if task.kind == "mlm":
-        return score_masked(outputs)
-    predictions = predicted_labels(task, outputs)
-    if not np.isfinite(outputs).all():
-        predictions = np.full(len(labels), np.nan)
-    if task.kind == "similarity":
-        return {
-            "pearson": correlation(scipy.stats.pearsonr, labels, predictions),
-            "spearman": correlation(scipy.stats.spearmanr, labels, predictions),
-        }
-    if np.isnan(predictions).any():
-        by_class, accuracy = np.full(task.num_labels, np.nan), float("nan")
-    else:
+    return SCORES[task.kind].score(task, outputs, labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """How a kind of task is judged, and what its outputs say in words.
+
+    predict: (task, raw outputs [examples, ...]) -> what they say, in numbers as labels are.
+    score: (task, raw outputs, labels [examples, ...]) -> scores by name, the kind's metrics among them.
+    answer: (task, one raw output) -> the number of its label, and a score of it.
+    probabilities: one raw output -> the probability of each label, from 0 on; none of a score.
+    number: the type that a prediction is written as.
+    meaning: (task) -> what a raw output is.
+    """
+
+    predict: Callable[[Task, np.ndarray], np.ndarray]
+    score: Callable[[Task, np.ndarray, np.ndarray], dict[str, Any]]
+    answer: Callable[[Task, Any], tuple[Any, float]]
+    probabilities: Callable[[Any], Sequence[float]] = lambda _: ()
+    number: type = float
+    meaning: Callable[[Task], str] = lambda task: f"outputs of {task.name}"
+
+
+def score_classes(task: Task, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy, and F1 of each class and on average."""
+    if np.isfinite(outputs).all():
+        predictions = predicted_labels(task, outputs)
         by_class, accuracy = f1_by_class(labels, predictions, task.num_labels), float((predictions == labels).mean())
+    else:
+        by_class, accuracy = np.full(task.num_labels, np.nan), float("nan")
     return {
         "accuracy": accuracy,
         "macro_f1": float(by_class.mean()),
         "f1": [float(value) for value in by_class],
     }
+
+
+def score_similarity(task: Task, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Correlations of outputs with labels."""
+    del task
+    scores = outputs if np.isfinite(outputs).all() else np.full(len(labels), np.nan)
+    return {
+        "pearson": correlation(scipy.stats.pearsonr, labels, scores),
+        "spearman": correlation(scipy.stats.spearmanr, labels, scores),
+    }
+
+
+def score_masked(task: Task, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Share of the masked tokens that are predicted right, and the perplexity exp(mean loss).
+
+    Args:
+      outputs: [masked, 2], each token's loss in nats, and 1 where it is predicted right, else 0.
+    """
+    del task, labels
+    means = outputs.mean(0, dtype=np.float64) if np.isfinite(outputs).all() and len(outputs) else np.full(2, np.nan)
+    with np.errstate(over="ignore"):
+        return {"accuracy": float(means[1]), "perplexity": float(np.exp(means[0])), "masked": len(outputs)}
+
+
+def likeliest(task: Task, output: Any) -> tuple[int, float]:
+    """The likeliest class and its probability."""
+    del task
+    chances = scipy.special.softmax(output)
+    return int(chances.argmax()), float(chances.max())
+
+
+def nearest(task: Task, output: Any) -> tuple[int, float]:
+    """The nearest whole number on the scale, and the output itself."""
+    return int(np.clip(np.round(output), 0, task.max_label)), float(output)
+
+
+SCORES: dict[str, Scores] = {
+    "classification": Scores(
+        lambda _, outputs: outputs.argmax(-1),
+        score_classes,
+        likeliest,
+        scipy.special.softmax,
+        int,
+        lambda task: f"logits of the classes {', '.join(map(str, task.labels)) or f'0 to {task.max_label}'}",
+    ),
+    "paraphrase": Scores(
+        lambda _, outputs: (outputs > 0).astype(np.int64),
+        score_classes,
+        lambda _, output: (int(output > 0), float(scipy.special.expit(output))),
+        lambda output: [scipy.special.expit(sign * output) for sign in (-1, 1)],
+        meaning=lambda _: 'logit of "is a paraphrase"',
+    ),
+    "similarity": Scores(
+        lambda _, outputs: outputs,
+        score_similarity,
+        nearest,
+        meaning=lambda task: f"similarity, 0 to {task.max_label}",
+    ),
+    "mlm": Scores(lambda _, outputs: outputs, score_masked, nearest),
+}
 
 
 def summarize(scores: Mapping[Task, Mapping[str, Any]]) -> dict[str, float]:
@@ -127,7 +190,7 @@ def summarize(scores: Mapping[Task, Mapping[str, Any]]) -> dict[str, float]:
     For sentiment, paraphrase and similarity together these are the course's scores of 2023 and of 2024.
     """
     values = {task: scores[task][task.metric] for task in scores}
-    shifted = [(value + 1) / 2 if task.kind == "similarity" else value for task, value in values.items()]
+    shifted = [(value + 1) / 2 if task.is_graded else value for task, value in values.items()]
     three = len(values) == 3 and len({task.kind for task in values}) == 3
     names = ("mean3", "overall24") if three else ("mean", "mean_shifted")
     return {names[0]: float(np.mean(list(values.values()))), names[1]: float(np.mean(shifted))}

@@ -3,9 +3,10 @@
 Two texts count as the same if they have the same words in the same order: runs of letters and digits, whatever their
 case, and whatever stands between them. A pair is the same as another in either order. On the course's tables this is
 the rule that finds what is known of them. It finds a text with a comma more, and takes "C++" for "C" now and then; the
-rule by which masked-LM pretraining holds texts out, `bert_jax.data.corpus.normalize`, does neither.
+rule by which masked-LM pretraining holds texts out, `bert_jax.batches.corpus.normalize`, does neither.
 """
 
+import itertools
 import os
 import re
 from collections import Counter, defaultdict
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.corpus import normalize
+from bert_jax.batches.corpus import normalize
 from bert_jax.data.tables import Example, Folder, Table
 from bert_jax.errors import InputError
 from bert_jax.tasks import Split, Task
@@ -127,7 +128,9 @@ def count_labels(task: Task, examples: Sequence[Example]) -> dict[str, int]:
 
     A label that no row has is there with 0.
     """
-    counts = Counter(int(example.label) for example in examples if example.label is not None)
+    given = [example.label for example in examples if example.label is not None]
+    several = [[number for number, there in enumerate(label) if there] for label in given if isinstance(label, tuple)]
+    counts = Counter(itertools.chain(*several, (int(label) for label in given if not isinstance(label, tuple))))
     names = task.labels or range(task.max_label + 1)
     return {str(name): counts[label] for label, name in enumerate(names)} if counts else {}
 

@@ -34,7 +34,7 @@ def new_table(title: str, first: str, *headings: str) -> Table:
 
 def print_scores(scores: Mapping[Task, Mapping[str, Any]], rows: Mapping[Task, int], title: str) -> None:
     """Prints one line a task and the means below it; of masked LM, its own scores."""
-    if all(task.kind == "mlm" for task in scores):
+    if all(task.is_masked_lm for task in scores):
         print_masked(scores, rows, title)
         return
     table = new_table(title, "task", "rows", "accuracy", "macro F1", "Pearson", "Spearman")

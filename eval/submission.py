@@ -6,43 +6,36 @@ import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from bert_jax.cli.command import run_command
+from bert_jax.cli.interrupt import Interrupt
+from bert_jax.cli.settings import setting
 from bert_jax.data.tables import Table
-from bert_jax.errors import InputError, StorageError, WeightsError, counted
+from bert_jax.definition import find_tasks
+from bert_jax.errors import StorageError, WeightsError, counted
 from bert_jax.files import sync_folder, write_atomically
-from bert_jax.tasks import Split, Task, find_tasks
-from train.command import run_command
-from train.config import TrainConfig, check_positive
+from bert_jax.tasks import KINDS, Split, Task
+from train.api import Run, open_run
+from train.cli.judging import OnDevices
 from train.inputs import Source, find_source, read_split
-from train.interrupt import Interrupt
-from train.rundir import open_run, stage_folders
+from train.resolve import RunConfig
+from train.runs.folder import stage_folders
 
 FOLDER = "predictions"  # of the files, and in the zip
 Tables = dict[tuple[Task, Split], Table]
 
 
-@dataclasses.dataclass(frozen=True)
-class SubmissionConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubmissionConfig(OnDevices):
     """Writes predictions for the dev and the test tables of a run's tasks, in the course's files, and a zip of them.
 
     A run of a single task of sentiment has that project's names; of a recipe both stages are written then.
     """
 
-    run_dir: Path
-    """Folder of the run."""
-    data_dir: Path | None = None
-    """Folder with the tables. Default: the one the run was trained on."""
-    checkpoint: Literal["best", "latest"] = "best"
-    """Which checkpoint."""
-    batch_size: int = 32
-    """Examples a batch, if they are of average length."""
-    devices: int | None = None
-    """Number of devices. Default: all."""
-    output: Path | None = None
-    """Folder that gets predictions/ and predictions.zip. Default: that of the run."""
+    data_dir: Path | None = setting(None, "Folder with the tables. Default: the one the run was trained on.")
+    output: Path | None = setting(None, "Folder that gets predictions/ and predictions.zip. Default: that of the run.")
 
 
 def format_predictions(task: Task, ids: Sequence[str], outputs: np.ndarray) -> str:
@@ -55,41 +48,39 @@ def format_predictions(task: Task, ids: Sequence[str], outputs: np.ndarray) -> s
     >>> format_predictions(TASKS["quora"], ["a1", "b2"], np.array([-1.5, 2.0]))
     'id \\t Predicted_Is_Paraphrase \\na1 , 0.0 \\nb2 , 1.0 \\n'
     """
-    from eval.metrics import predicted_labels  # SciPy takes a second to import
+    from eval.metrics import SCORES  # SciPy takes a second to import
 
-    number = int if task.kind == "classification" else float
-    predicted = predicted_labels(task, outputs)
-    values = [task.labels[int(label)] for label in predicted] if task.labels else map(number, predicted)
+    kind = SCORES[task.kind]
+    predicted = kind.predict(task, outputs)
+    values = [task.labels[int(label)] for label in predicted] if task.labels else map(kind.number, predicted)
     rows = zip(ids, values, strict=True)
     return f"id \t {task.prediction_column} \n" + "".join(f"{id_} , {value} \n" for id_, value in rows)
 
 
-def file_name(config: TrainConfig, task: Task, split: Split) -> str:
+def file_name(config: RunConfig, task: Task, split: Split) -> str:
     """What the course calls the predictions for a split of one of a run's tasks."""
     if is_single(config):
-        return f"{config.mode}-{task.course_name}-{split}-out.csv"
+        return f"{config.training.mode}-{task.course_name}-{split}-out.csv"
     return f"{task.course_name}-{split}-output.csv"
 
 
-def is_single(config: TrainConfig) -> bool:
+def is_single(config: RunConfig) -> bool:
     """Whether a run is of the course's first project: one task, a classification."""
-    return [task.kind for task in find_tasks(config.tasks)] == ["classification"]
+    (first, *others) = find_tasks(config.tables.tasks)
+    return not others and KINDS[first.kind].per_class
 
 
-def find_stages(path: Path) -> list[tuple[Path, TrainConfig]]:
+def find_stages(flags: SubmissionConfig) -> list[Run]:
     """The runs whose predictions are written: of a recipe the last stage, of a single task each stage with a head.
 
     Raises:
       InputError: the folder is no run, or a masked LM.
       WeightsError: it is one, but damaged or of another version.
     """
-    opened = [open_run(folder) for folder in stage_folders(path) or [path]]
-    stages = [(run.path, config) for run, config, *_ in opened]
-    run, config, *_ = opened[-1]
-    if config.mode == "mlm":
-        wanted = f"python -m train.main --init={run.model} trains tasks from it"
-        raise InputError(f"{path} is a masked LM, which gives texts no labels; {wanted}")
-    return [stage for stage in stages if stage[1].mode != "mlm"] if is_single(config) else stages[-1:]
+    folders = stage_folders(flags.run_dir) or [flags.run_dir]
+    stages = [open_run(folder, flags.checkpoint) for folder in folders]
+    stages[-1].check_labels(flags.run_dir)
+    return [stage for stage in stages if not stage.is_masked_lm] if is_single(stages[-1].config) else stages[-1:]
 
 
 def read_splits(source: Source, tasks: Sequence[Task]) -> Tables:
@@ -110,7 +101,9 @@ def read_splits(source: Source, tasks: Sequence[Task]) -> Tables:
     return tables
 
 
-def predict(folder: Path, tables: Tables, flags: SubmissionConfig, check: Callable[[], None]) -> dict[str, str]:
+def predict(
+    run: Run, tables: Tables, batch_size: int, devices: int | None, check: Callable[[], None]
+) -> dict[str, str]:
     """The text of each prediction file of a run, by its name.
 
     Args:
@@ -120,20 +113,17 @@ def predict(folder: Path, tables: Tables, flags: SubmissionConfig, check: Callab
       InputError: there are not so many devices.
       WeightsError: there is no checkpoint, or it cannot be used.
     """
-    from train.finished import restore_run
-    from train.programs import Programs
-
-    run = restore_run(folder, flags.checkpoint, Programs(flags.devices))
-    print(f"{flags.checkpoint} checkpoint (after update {run.step}) of {folder}")
+    restored = run.restore(devices)
+    print(f"{run.checkpoint} checkpoint (after update {restored.step}) of {run.path}")
     texts = {}
     for (task, split), table in tables.items():
-        encoded = run.encode(table.examples)
+        encoded = restored.encode(table.examples)
         if encoded.truncated:
             cut = counted(encoded.truncated, "text")
-            print(f"{task.name}, {split}: cut to {run.max_length} tokens: {cut}", file=sys.stderr)
-        outputs = run.predict(task, encoded, flags.batch_size, check)
+            print(f"{task.name}, {split}: cut to {restored.max_length} tokens: {cut}", file=sys.stderr)
+        outputs = restored.predict(task, encoded, batch_size, check)
         if not np.isfinite(outputs).all():
-            raise WeightsError(f"update {run.step} of {folder} gives outputs of {task.name} that are not finite")
+            raise WeightsError(f"update {restored.step} of {run.path} gives outputs of {task.name} that are not finite")
         texts[file_name(run.config, task, split)] = format_predictions(task, encoded.ids, outputs)
     return texts
 
@@ -167,17 +157,16 @@ def write_files(output: Path, texts: dict[str, str]) -> Path:
 
 def main(flags: SubmissionConfig) -> None:
     """Checks the run, the output and the tables before JAX is imported; writes once everything is predicted."""
-    check_positive("batch_size", flags.batch_size)
-    stages = find_stages(flags.run_dir)
-    config = stages[-1][1]
+    stages = find_stages(flags)
+    config = stages[-1].config
     output = flags.output or flags.run_dir
     if not output.is_dir() and (output.exists() or not output.absolute().parent.is_dir()):
         raise StorageError(f"--output={output} is no folder and cannot be made one")
-    tables = read_splits(find_source(config, flags.data_dir), find_tasks(config.tasks))
+    tables = read_splits(find_source(config.tables, flags.data_dir), find_tasks(config.tables.tasks))
     texts: dict[str, str] = {}
     with Interrupt() as interrupt:
-        for folder, _ in stages:
-            texts |= predict(folder, tables, flags, interrupt.check)
+        for run in stages:
+            texts |= predict(run, tables, flags.batch_size, flags.devices, interrupt.check)
     archive = write_files(output, texts)
     for name, text in texts.items():
         rows = counted(text.count("\n") - 1, "row")

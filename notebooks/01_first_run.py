@@ -37,11 +37,11 @@ sys.path.insert(0, str(root))
 # minute.
 
 # %%
-from bert_jax.tasks import find_tasks
+from bert_jax.definition import find_tasks
 from train.config import TrainConfig
 from train.inputs import find_source, read_split
 
-source = find_source(TrainConfig())
+source = find_source(TrainConfig().tables)
 tables = {task: read_split(source, task, "train") for task in find_tasks("sst,quora,sts")}
 for task, table in tables.items():
     print(f"{task.name}, a {task.kind} of {len(table.examples)} rows in {table.path.name}")
@@ -64,8 +64,8 @@ tables[sst].examples[0]
 # model will read what it makes of the whole sentence, and `[SEP]`.
 
 # %%
+from bert_jax.batches.tokenizer import encode_examples, read_tokenizer
 from bert_jax.data.sample import SAMPLE
-from bert_jax.tokenizer import encode_examples, read_tokenizer
 
 tokenizer = read_tokenizer(SAMPLE)
 encoded = encode_examples(tokenizer, tables[sst].examples, "separate", max_length=512)
@@ -82,11 +82,17 @@ print("unknown words", *tokenizer.tokens("An unwatchable musical"))
 # because a token attends to its own text alone and positions begin anew in each text.
 
 # %%
-from bert_jax.data.batches import training_batches
+from bert_jax.batches.batches import training_batches
 
 config = TrainConfig()
 batches = training_batches(
-    encoded, sst.name, config.seed, config.batch_size, count=30, shares=1, row_length=None
+    encoded,
+    sst.name,
+    config.run.seed,
+    config.training.batch_size,
+    count=30,
+    shares=1,
+    row_length=None,
 )
 batch = batches.pack_share(0, batches.indices[0])
 for name, array in vars(batch).items():
@@ -128,7 +134,7 @@ from bert_jax.heads import encode, init_params, predict_logits
 
 bert = dataclasses.replace(SIZES["bert-tiny"], vocab_size=len(tokenizer.vocab))
 model = ModelConfig(bert)
-params = init_params(model, list(tables), seed=config.seed)
+params = init_params(model, list(tables), seed=config.run.seed)
 for part, tree in params.items():
     print(f"{part:7} {sum(leaf.size for leaf in jax.tree.leaves(tree)):9,} parameters")
 
@@ -161,10 +167,9 @@ print(f"mean loss {losses.mean():.3f}, logarithm of {sst.num_labels}: {np.log(ss
 import contextlib
 import tempfile
 
-from train.interrupt import Interrupt
-from train.programs import Programs
-from train.recipes import resolve_stages
-from train.stages import run_stages
+from bert_jax.cli.interrupt import Interrupt
+from train.devices.programs import Programs
+from train.stages import resolve_stages, run_stages
 
 runs = tempfile.TemporaryDirectory()
 run_dir = Path(runs.name) / "first"
@@ -195,7 +200,7 @@ Image(run_dir / "learning_curves.png")
 # %%
 from bert_jax.data.tables import Example
 from eval.answers import in_words
-from train.finished import restore_run
+from train.runs.finished import restore_run
 
 run = restore_run(run_dir, "best", programs)
 questions = {

@@ -49,7 +49,7 @@ for name, order in orders.items():
 # %%
 import matplotlib.pyplot as plt
 
-from eval.plots import COLORS, STYLE, draw_size_study
+from eval.paper.plots import COLORS, STYLE, draw_size_study
 
 # It draws into files; here pictures belong below their cells.
 # %matplotlib inline
@@ -79,12 +79,11 @@ from collections import Counter
 
 from IPython.utils.capture import capture_output
 
+from bert_jax.cli.interrupt import Interrupt
 from train.config import TrainConfig
+from train.devices.programs import Programs
 from train.inputs import read_inputs
-from train.interrupt import Interrupt
-from train.programs import Programs
-from train.recipes import resolve_stages
-from train.stages import run_stages
+from train.stages import resolve_stages, run_stages
 
 runs = tempfile.TemporaryDirectory()
 programs = Programs()  # what one run has compiled, the next one uses
@@ -110,8 +109,8 @@ for share in (1 / 16, 1 / 4, 1):
 # With all of Quora, which is then the larger task. Points are the scores on dev after each epoch.
 
 # %%
-from bert_jax.tasks import find_tasks
-from train.log import dev_entries
+from bert_jax.definition import find_tasks
+from train.runs.log import dev_entries
 
 sst, quora = tasks = find_tasks("sst,quora")
 figure, grid = plt.subplots(1, len(tasks), figsize=(9, 3), layout="constrained")
@@ -132,12 +131,12 @@ plt.show()
 # share. Beside it are both F1s, with their 95 % intervals: those of dev rows drawn anew.
 
 # %%
-from eval.comparison import Comparison, Number, Point, print_comparison
 from eval.metrics import bootstrap, interval, score_task
-from train.finished import restore_run
+from eval.paper.comparison import Comparison, Number, Point, print_comparison
 from train.inputs import find_source, read_split
+from train.runs.finished import restore_run
 
-dev = read_split(find_source(TrainConfig()), quora, "dev").examples
+dev = read_split(find_source(TrainConfig().tables), quora, "dev").examples
 numbers = {}
 for key, folder in folders.items():
     run = restore_run(folder, "best", programs)

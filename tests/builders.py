@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bert_jax.batches.batches import Batches, split_shares
+from bert_jax.batches.packing import BatchShape, EncodedExamples, PackedBatch, assign_rows, pack, plan_shapes
 from bert_jax.config import BertConfig, ModelConfig
-from bert_jax.data.batches import Batches, split_shares
 from bert_jax.heads import Params, init_params
-from bert_jax.packing import BatchShape, PackedBatch, assign_rows, pack, plan_shapes
 from bert_jax.tasks import TASKS, Task
-from bert_jax.tokenizer import EncodedExamples
-from train.checkpoint import Checkpoints
-from train.config import TrainConfig, resolve
+from train.config import TrainConfig
 from train.inputs import read_inputs
-from train.rundir import model_config, start_run
+from train.resolve import model_config, resolve
+from train.runs.checkpoint import Checkpoints
+from train.runs.folder import start_run
 from train.step import TrainState
 
 TINY = BertConfig(
@@ -120,7 +120,7 @@ def begin(config: TrainConfig) -> Params:
     config = resolve(config)
     inputs = read_inputs(config)
     with start_run(config, inputs.bert, inputs.tokenizer, inputs.hashes, inputs.checkpoint_bytes, inputs.own) as folder:
-        params = init_params(model_config(config, inputs.bert), list(inputs.tables), config.seed)
+        params = init_params(model_config(config, inputs.bert), list(inputs.tables), config.run.seed)
         state = TrainState(step=jnp.asarray(1), params=params, opt_state={"bert": np.zeros(1)})
         checkpoints = Checkpoints(folder.checkpoints, folder.fingerprint)
         checkpoints.save(state, {})

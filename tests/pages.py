@@ -7,13 +7,13 @@ from pathlib import Path
 
 import uvicorn
 
-from eval.demo import listen
-from eval.live import Live
-from eval.server import make_app
+from eval.demo.__main__ import listen
+from eval.demo.live import Live
+from eval.demo.server import make_app
 from tests.builders import begin
 from train.config import TrainConfig
-from train.finished import restore_run
-from train.programs import Programs
+from train.devices.programs import Programs
+from train.runs.finished import restore_run
 
 TEXTS = ["The film is superb .", "A dull , lifeless story .", "One. " * 60, 'quoted "words" , <b>bold</b>']
 PAIRS = [("How do I save money ?", "What is the best way to spend less ?"), ("A dog runs .", "A cat sleeps . " * 20)]

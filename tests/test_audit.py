@@ -9,8 +9,9 @@ import pytest
 
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Example
+from bert_jax.definition import find_tasks
 from bert_jax.errors import InputError
-from bert_jax.tasks import COURSE_TASKS, TASKS, find_tasks
+from bert_jax.tasks import COURSE_TASKS, TASKS
 from eval.overlaps import audit_tables, count_conflicts, count_repeated, count_shared, row_key, text_key
 from tests.trials import harness
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bert_jax.errors import StorageError, WeightsError
-from train.checkpoint import Checkpoints, describe_leaves
-from train.manifest import NAME, Damaged, hash_files, read_manifest, verify, write_manifest
+from train.runs.checkpoint import Checkpoints, describe_leaves
+from train.runs.manifest import NAME, Damaged, hash_files, read_manifest, verify, write_manifest
 from train.step import TrainState
 
 
@@ -169,7 +169,7 @@ def test_a_save_that_fails_is_an_error_and_leaves_the_last_one(tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("train.checkpoint.write_manifest", full)
+        patch.setattr("train.runs.checkpoint.write_manifest", full)
         with pytest.raises(StorageError, match=r"5 cannot be written: .*No space left"):
             save(tmp_path, 5)
     assert steps(tmp_path) == ["3"] and restored_step(tmp_path) == 3

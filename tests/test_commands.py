@@ -62,8 +62,8 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *part
         (["--recipe=in_turn", "--epochs=0"], ["--epochs=0", "at least 1"]),
         (["--recipe=in_turn_mlm", "--pretrain_lr=99"], ["--pretrain_lr=99.0"]),
         (["--recipe=foo"], ["--recipe=foo", "in_turn_mlm_cosine"]),
-        (["--recipe=mtdn"], ["--recipe=mtdn is no recipe", "perhaps you meant mtdnn"]),
-        (["--recipe=in-turn"], ["--recipe=in-turn is no recipe", "perhaps you meant in_turn"]),
+        (["--recipe=mtdn"], ["--recipe=mtdn, but it is baseline", "perhaps you meant mtdnn"]),
+        (["--recipe=in-turn"], ["--recipe=in-turn, but it is baseline", "perhaps you meant in_turn"]),
         (["--init="], ["--init needs a value: a text"]),
         (["--init", ""], ["--init needs a value: a text"]),
         (["--subset=sst="], ["--subset=sst=, but a share is a number above 0"]),
@@ -125,7 +125,7 @@ def test_weights_that_do_not_fit_are_answered_with_code_3(tmp_path):
 
 def test_debug_shows_the_traceback_before_the_sentence():
     done = command("train.main", "--epochs=0", "--debug")
-    assert done.returncode == 2 and done.stderr.startswith("Traceback") and "in resolve" in done.stderr
+    assert done.returncode == 2 and done.stderr.startswith("Traceback") and "in parse_flags" in done.stderr
     assert done.stderr.splitlines()[-1] == "error: --epochs=0, but it must be at least 1"
 
 

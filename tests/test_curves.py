@@ -14,13 +14,13 @@ from bert_jax.errors import InputError, Interrupted, StorageError, WeightsError
 from eval import curves
 from eval.curves import LOSS, SCORE, as_png, draw_run
 from tests.test_run import run_small, signal_at_batch, small_inputs
-from train import events
 from train.config import TrainConfig
-from train.events import EventLog, check_tensorboard, scalars
-from train.log import append, entries
 from train.main import main
 from train.run import draw_curves
-from train.rundir import RunDir
+from train.runs import events
+from train.runs.events import EventLog, check_tensorboard, scalars
+from train.runs.folder import RunDir
+from train.runs.log import append, entries
 
 LOG = [
     {"step": 2, "loss": {"sst": 1.5, "sts": None}, "seconds": 0.1},

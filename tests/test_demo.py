@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import uvicorn
 
+import eval.demo.__main__ as demo
 from bert_jax.attention import attention_weights
-from bert_jax.packing import BatchShape, pack
-from eval import demo
-from eval.demo import DemoConfig, main
-from eval.live import Live
+from bert_jax.batches.packing import BatchShape, pack
+from eval.demo.__main__ import DemoConfig, main
+from eval.demo.live import Live
+from eval.demo.server import LONGEST_BODY, LONGEST_PASTE, LONGEST_TEXT, MOST_LINES
 from eval.predict import PredictConfig
 from eval.predict import main as predict
-from eval.server import LONGEST_BODY, LONGEST_PASTE, LONGEST_TEXT, MOST_LINES
 from tests.pages import PAIRS, TEXTS, Page
 from tests.test_commands import ROOT, assert_one_sentence, command
 
@@ -47,7 +47,7 @@ def predicted(monkeypatch, capsys, run_dir: Path, task: str, lines: list[str]) -
     stdin = types.SimpleNamespace(buffer=io.BytesIO("\n".join(lines).encode()), isatty=lambda: False)
     monkeypatch.setattr(sys, "stdin", stdin)
     capsys.readouterr()
-    predict(PredictConfig(run_dir, task))
+    predict(PredictConfig(run_dir=run_dir, task=task))
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -237,13 +237,13 @@ def test_what_cannot_be_served_is_said_in_one_sentence(page, tmp_path, monkeypat
     assert_one_sentence(command("eval.demo", run, "--host=no such host"), 2, "is no address of this machine")
     monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "uvicorn" else importlib.util.find_spec(name))
     with pytest.raises(demo.InputError, match="the page needs uvicorn: pip install uvicorn"):
-        main(DemoConfig(page.run_dir))
+        main(DemoConfig(run_dir=page.run_dir))
 
 
 def test_other_machines_are_let_in_only_with_a_warning(page, monkeypatch, capsys):
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
     monkeypatch.setattr(Live, "warm_up", lambda self: None)
-    main(DemoConfig(page.run_dir, port=0, host="0.0.0.0"))
+    main(DemoConfig(run_dir=page.run_dir, port=0, host="0.0.0.0"))
     assert "warning: --host=0.0.0.0 serves the page to other machines" in capsys.readouterr().err
-    main(DemoConfig(page.run_dir, port=0))
+    main(DemoConfig(run_dir=page.run_dir, port=0))
     assert "warning" not in capsys.readouterr().err

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from train import environment
-from train.environment import keep_compiled_programs, pages_in_words
+from bert_jax.cli import environment
+from bert_jax.cli.environment import keep_compiled_programs, pages_in_words
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,7 +21,7 @@ def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_compiled_programs_are_kept_for_the_next_process(tmp_path):
-    code = "from train.environment import *; keep_compiled_programs(); import jax; jax.jit(lambda x: x + 1)(1.0)"
+    code = "from bert_jax.cli.environment import *; keep_compiled_programs(); import jax; jax.jit(lambda x: x + 1)(1.0)"
     done = python(code, XDG_CACHE_HOME=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in tmp_path.glob("bert_jax/jaxlib-*/*lambda*-cache")], list(tmp_path.rglob("*"))
@@ -45,7 +45,7 @@ def test_a_home_that_cannot_be_written_to_is_no_error(monkeypatch, tmp_path):
 RESTARTS = """
 import os
 print(os.getpid(), flush=True)
-from train.environment import *
+from bert_jax.cli.environment import *
 restart_with_huge_pages()
 print(os.environ.get("GLIBC_TUNABLES"), pages_in_words())
 """

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from bert_jax.data.batches import evaluation_batches
+from bert_jax.batches.batches import evaluation_batches
 from bert_jax.tasks import MASKED_LM, TASKS
 from eval.evaluate import predict_split
 from eval.metrics import bootstrap, interval, score_task, summarize

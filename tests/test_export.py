@@ -21,11 +21,12 @@ import tokenizers
 from bert_jax.errors import InputError, StorageError
 from eval.encode import EncodeConfig
 from eval.encode import main as encode
-from eval.export import ExportConfig, main
+from eval.export.__main__ import ExportConfig, main
 from tests.builders import begin
-from train.config import TrainConfig, resolve
+from train.config import TrainConfig
 from train.inputs import read_inputs
-from train.log import append
+from train.resolve import resolve
+from train.runs.log import append
 
 SAVED = json.loads((Path(__file__).parent / "references" / "saved.json").read_text())
 SCORES = {
@@ -71,7 +72,7 @@ def masked(tmp_path_factory) -> tuple[Path, dict]:
 )
 def test_tensors_and_settings_are_those_that_transformers_saves(request, tmp_path, run, task, saved):
     run_dir, params = request.getfixturevalue(run)
-    main(ExportConfig(run_dir, tmp_path / "out", task))
+    main(ExportConfig(run_dir=run_dir, output=tmp_path / "out", task=task))
     tensors = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
     assert {name: list(value.shape) for name, value in tensors.items()} == SAVED[saved]["tensors"]
     config = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -82,7 +83,7 @@ def test_tensors_and_settings_are_those_that_transformers_saves(request, tmp_pat
 
 
 def test_the_tokenizer_is_that_of_transformers(separate, tmp_path):
-    main(ExportConfig(separate[0], tmp_path / "out"))
+    main(ExportConfig(run_dir=separate[0], output=tmp_path / "out"))
     saved = SAVED["tokenizer"]
     config = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
     assert {name: saved["config"][name] for name in config} == config
@@ -98,7 +99,7 @@ def test_the_tokenizer_is_that_of_transformers(separate, tmp_path):
 def test_the_modules_are_those_of_sentence_transformers(request, tmp_path, run, pooling):
     run_dir, params = request.getfixturevalue(run)
     out = tmp_path / "out"
-    main(ExportConfig(run_dir, out))
+    main(ExportConfig(run_dir=run_dir, output=out))
     chains = [json.loads((out / "modules.json").read_text()), SAVED[pooling]["modules"]]
     ours, theirs = ([(m["path"], m["type"].split(".")[-1]) for m in chain] for chain in chains)
     assert ours == theirs
@@ -126,7 +127,7 @@ def test_the_modules_are_those_of_sentence_transformers(request, tmp_path, run, 
 )
 def test_what_was_exported_comes_back_bit_for_bit(request, tmp_path, capsys, run, task, settings):
     run_dir, params = request.getfixturevalue(run)
-    main(ExportConfig(run_dir, tmp_path / "out", task))
+    main(ExportConfig(run_dir=run_dir, output=tmp_path / "out", task=task))
     flags = "".join(f" --{name}={value}" for name, value in settings.items() if name != "mode")
     assert capsys.readouterr().out.endswith(f"next: python -m train.main --init={tmp_path}/out{flags}\n")
     inputs = read_inputs(resolve(TrainConfig(init=str(tmp_path / "out"), **settings)))
@@ -138,7 +139,7 @@ def test_what_was_exported_comes_back_bit_for_bit(request, tmp_path, capsys, run
 def test_the_card_says_what_the_hub_and_people_ask(separate, tmp_path):
     run_dir, _ = separate
     append(run_dir / "metrics.jsonl", {"step": 1, "epoch": 1, "dev": SCORES, "score": 0.5})
-    main(ExportConfig(run_dir, tmp_path / "three_tasks"))
+    main(ExportConfig(run_dir=run_dir, output=tmp_path / "three_tasks"))
     card = huggingface_hub.ModelCard.load(tmp_path / "three_tasks" / "README.md")
     data = card.data.to_dict()
     assert (data["library_name"], data["pipeline_tag"]) == ("sentence-transformers", "sentence-similarity")
@@ -167,9 +168,9 @@ def test_a_card_of_a_recipe_tells_of_all_stages_and_hides_where_they_were(tmp_pa
     recipe = tmp_path / "secret" / "recipe"
     recipe.mkdir(parents=True)
     begin(TrainConfig(run_dir=recipe / "1-pretrain", mode="pretrain", tasks="sst"))
-    main(ExportConfig(recipe, tmp_path / "heads"))
+    main(ExportConfig(run_dir=recipe, output=tmp_path / "heads"))
     begin(TrainConfig(run_dir=recipe / "2-finetune", init=str(tmp_path / "heads"), tasks="sst", seed=5))
-    main(ExportConfig(recipe, tmp_path / "out", task="sst"))
+    main(ExportConfig(run_dir=recipe, output=tmp_path / "out", task="sst"))
     text = (tmp_path / "out" / "README.md").read_text()
     for part in ("| setting | stage 1 | stage 2 |", "| mode | pretrain | finetune |", "| init |  | heads |",
                  "| seed | 11711 | 5 |", "which was not scored", "pipeline_tag: text-classification"):  # fmt: skip
@@ -179,7 +180,7 @@ def test_a_card_of_a_recipe_tells_of_all_stages_and_hides_where_they_were(tmp_pa
 
 def test_a_card_says_which_heads_were_not_trained(tmp_path):
     begin(TrainConfig(run_dir=tmp_path / "run", scheduler="baseline"))
-    main(ExportConfig(tmp_path / "run", tmp_path / "out"))
+    main(ExportConfig(run_dir=tmp_path / "run", output=tmp_path / "out"))
     assert (
         "trained one model, for sst alone; the other heads are as they began"
         in (tmp_path / "out/README.md").read_text()
@@ -191,15 +192,15 @@ def test_a_folder_that_holds_something_is_left_alone(separate, tmp_path):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "old").mkdir()
     with pytest.raises(InputError, match=r"--output=.* holds mine; name a folder that is new or empty$"):
-        main(ExportConfig(run_dir, tmp_path))
+        main(ExportConfig(run_dir=run_dir, output=tmp_path))
     with pytest.raises(StorageError, match=r"--output=.*mine is no folder and cannot be made one$"):
-        main(ExportConfig(run_dir, tmp_path / "mine"))
+        main(ExportConfig(run_dir=run_dir, output=tmp_path / "mine"))
     with pytest.raises(StorageError, match=r"--output=.*no/where is no folder"):
-        main(ExportConfig(run_dir, tmp_path / "no" / "where"))
+        main(ExportConfig(run_dir=run_dir, output=tmp_path / "no" / "where"))
     with pytest.raises(InputError, match="lies in the run's own folder"):
-        main(ExportConfig(run_dir, run_dir / "out"))
+        main(ExportConfig(run_dir=run_dir, output=run_dir / "out"))
     (tmp_path / "link").symlink_to(tmp_path / "old")
-    main(ExportConfig(run_dir, tmp_path / "link"))
+    main(ExportConfig(run_dir=run_dir, output=tmp_path / "link"))
     assert (tmp_path / "old" / "config.json").exists() and (tmp_path / "link").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "mine", "old"]
 
@@ -211,7 +212,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(separate, tmp_path, monk
 
     monkeypatch.setattr("safetensors.numpy.save_file", full)
     with pytest.raises(StorageError, match=r"out cannot be written: No space left on device$"):
-        main(ExportConfig(separate[0], tmp_path / "out"))
+        main(ExportConfig(run_dir=separate[0], output=tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -226,7 +227,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(separate, tmp_path, monk
 )
 def test_a_head_that_transformers_cannot_hold_is_refused(request, tmp_path, run, task, message):
     with pytest.raises(InputError, match=message):
-        main(ExportConfig(request.getfixturevalue(run)[0], tmp_path / "out", task))
+        main(ExportConfig(run_dir=request.getfixturevalue(run)[0], output=tmp_path / "out", task=task))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -240,7 +241,7 @@ def embeddings(monkeypatch, output: Path, **flags) -> np.ndarray:
 def test_the_embeddings_of_a_run_are_those_that_its_heads_read(separate, cosine, masked, tmp_path, monkeypatch):
     for (run_dir, _), pooling in ((separate, "pooler"), (cosine, "mean"), (masked, "mean")):
         out = tmp_path / run_dir.name
-        main(ExportConfig(run_dir, out))
+        main(ExportConfig(run_dir=run_dir, output=out))
         ours = embeddings(monkeypatch, tmp_path, run_dir=run_dir)
         assert ours.shape == (3, 128) and ours.dtype == np.float32
         np.testing.assert_array_equal(ours, embeddings(monkeypatch, tmp_path, init=str(out), pooling=pooling))

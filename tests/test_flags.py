@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from bert_jax.cli.flags import parse_flags
+from bert_jax.cli.settings import check_ranges, setting, settings_of
 from bert_jax.errors import InputError
-from eval.paper import PaperConfig
+from eval.paper.__main__ import PaperConfig
 from train.config import TrainConfig
-from train.flags import field_docs, parse_flags
-from train.sections import PAPER_SECTIONS, RUN_SECTIONS
 
 ROOT = Path(__file__).parent.parent
 MODULES = (
@@ -35,25 +35,27 @@ def help_of(module: str, columns: int) -> str:
 class Two:
     """Two flags."""
 
-    first: int
-    """What comes
-    first."""
-    second: str = "b"
-    """What comes then."""
+    first: int = setting(help="What comes first.")
+    second: str = setting("b", "What comes then.")
 
 
-@pytest.mark.parametrize(("config", "sections"), [(TrainConfig, RUN_SECTIONS), (PaperConfig, PAPER_SECTIONS)])
-def test_every_flag_stands_under_one_heading_and_has_help(config, sections):
-    names = sorted(field.name for field in dataclasses.fields(config))
-    assert sorted(name for section in sections.values() for name in section) == names == sorted(field_docs(config))
+@pytest.mark.parametrize("config", [TrainConfig, PaperConfig])
+def test_every_setting_is_in_one_part_and_has_help(config):
+    settings = settings_of(config)
+    assert all(each.part and each.help.endswith(".") for each in settings.values())
+    parts = [part.type for part in dataclasses.fields(config)]
+    fields = [inner.name for part in parts for inner in dataclasses.fields(part)]  # type: ignore[arg-type]
+    assert fields == list(settings)  # no name is there twice
+    check_ranges(config())
 
 
-def test_headings_change_no_name_and_no_value():
+def test_flags_are_flat_and_stand_in_place_of_what_holds_without_them():
     flags = ["--lr=0.5", "--tasks=sst", "--data-dir", "here", "--no-dry_run", "--profile"]
-    assert parse_flags(TrainConfig, "m", flags, sections=RUN_SECTIONS) == parse_flags(TrainConfig, "m", flags)
+    changed = {"lr": 0.5, "tasks": "sst", "data_dir": Path("here"), "profile": True}
+    assert parse_flags(TrainConfig, "m", flags) == TrainConfig(**changed)
     default = TrainConfig(scheduler="in_turn", epochs=9)
-    assert parse_flags(TrainConfig, "m", [], default, sections=RUN_SECTIONS) == default
-    assert parse_flags(TrainConfig, "m", [], sections=RUN_SECTIONS) == TrainConfig()
+    assert parse_flags(TrainConfig, "m", flags, lambda given: default) == dataclasses.replace(default, **changed)
+    assert parse_flags(TrainConfig, "m", []) == TrainConfig()
 
 
 def test_what_is_missing_is_named_with_its_help():
@@ -80,8 +82,9 @@ def test_a_terminal_with_colours_is_told_the_same(monkeypatch):
 def test_help_fits_the_terminal_with_the_flags_that_most_people_want_first(columns):
     said = help_of("train.main", columns)
     assert max(map(len, said.splitlines())) <= columns
-    assert re.findall(r"╭─ (\w+) options", said) == list(RUN_SECTIONS)
-    assert re.findall(r"│ --(\w+)", said) == [name for section in RUN_SECTIONS.values() for name in section]
+    assert re.findall(r"╭─ (\w+) options", said) == [field.name for field in dataclasses.fields(TrainConfig)]
+    names = [name for name in re.findall(r"│ --(\w+)", said) if name != "config"]
+    assert names == list(settings_of(TrainConfig)) and "--config" in said
     assert re.search(r"None|\(default", said) is None
     assert "Default: 32." in said and re.search(r"Folder with the course's tables\. Default: the embedded", said)
 

@@ -10,16 +10,17 @@ import optax
 import pytest
 import scipy.stats
 
-from bert_jax import fused_attention, linear, modules
+from bert_jax import modules
 from bert_jax.attention import attention_weights
+from bert_jax.batches.batches import training_batches
+from bert_jax.batches.packing import PackedBatch
 from bert_jax.config import Dtype
-from bert_jax.data.batches import training_batches
+from bert_jax.kernels import backend, fused_attention, linear
 from bert_jax.modules import SelfAttention
-from bert_jax.packing import PackedBatch
 from bert_jax.tasks import TASKS
 from tests.builders import TINY, lively_params, packed, random_examples, tiny_model
 from tests.test_step import assert_trees_close
-from train.parallel import Method, Parallel
+from train.devices.parallel import Method, Parallel
 from train.step import init_state, make_train_step, trained_parts
 
 QUORA = TASKS["quora"]
@@ -158,21 +159,21 @@ def test_it_can_be_lowered_for_a_gpu(monkeypatch, length, head_size, dtype, rate
 def test_it_is_for_what_triton_compiles_for(monkeypatch, capability, length):
     device = SimpleNamespace(compute_capability=capability) if capability else SimpleNamespace()
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
-    assert modules.longest_row.__wrapped__() == length
+    assert backend.longest_row.__wrapped__() == length
 
 
 def test_it_is_for_rows_and_heads_that_fit(monkeypatch):
-    assert not modules.fits_kernel(64, 64)
-    monkeypatch.setattr(modules, "longest_row", lambda: 64)
-    assert modules.fits_kernel(64, 64) and modules.fits_kernel(26, 32)
-    assert not modules.fits_kernel(65, 64) and not modules.fits_kernel(64, 24)
+    assert not backend.fits_kernel(64, 64)
+    monkeypatch.setattr(backend, "longest_row", lambda: 64)
+    assert backend.fits_kernel(64, 64) and backend.fits_kernel(26, 32)
+    assert not backend.fits_kernel(65, 64) and not backend.fits_kernel(64, 24)
 
 
 def test_gelu_by_erf_is_the_exact_one(monkeypatch):
     x = np.linspace(-12, 12, 4001)
     shares = scipy.stats.norm.cdf(x)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    values, slopes = jax.vmap(jax.value_and_grad(modules.gelu))(x.astype(np.float32))
+    values, slopes = jax.vmap(jax.value_and_grad(backend.gelu))(x.astype(np.float32))
     np.testing.assert_allclose(values, x * shares, atol=1.2e-6)
     np.testing.assert_allclose(slopes, shares + x * scipy.stats.norm.pdf(x), atol=2e-6)
-    assert modules.gelu(jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16
+    assert backend.gelu(jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16

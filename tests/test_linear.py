@@ -8,9 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from bert_jax import linear
 from bert_jax.config import Dtype
-from bert_jax.linear import dense, multiply_transposed, product, transpose_in_tiles
+from bert_jax.kernels import linear
+from bert_jax.kernels.linear import dense, multiply_transposed, product, transpose_in_tiles
 from bert_jax.tasks import TASKS
 from tests.builders import lively_params, padded, random_examples, tiny_model
 from train.step import init_state, make_train_step, trained_parts

@@ -10,21 +10,20 @@ import optax
 import pytest
 import safetensors.numpy
 
-from bert_jax.data.batches import training_batches
-from bert_jax.data.masked import mask_batches
+from bert_jax.batches.batches import training_batches
+from bert_jax.batches.masked import mask_batches
+from bert_jax.batches.masking import MaskVocabulary, mask_tokens
+from bert_jax.batches.packing import EncodedExamples, PackedBatch
 from bert_jax.heads import MaskedLmHead, encode, init_params, predict_logits, used_parts
-from bert_jax.masking import MaskVocabulary, mask_tokens
-from bert_jax.packing import PackedBatch
 from bert_jax.tasks import MASKED_LM
-from bert_jax.tokenizer import EncodedExamples
-from bert_jax.weights import load_weights, save_model
+from bert_jax.weights.folder import load_weights, save_model
 from eval.evaluate import evaluate
 from eval.metrics import score_task
 from tests.builders import THREE, TINY, batches_in_order, encode_ids, lively_params, moved_parts, padded, tiny_model
 from tests.test_step import assert_trees_close, gradient_and_loss
+from train.devices.parallel import Parallel
 from train.losses import LOSSES
 from train.optim import make_optimizer
-from train.parallel import Parallel
 from train.step import init_state, make_predict_step, make_train_step, trained_parts
 
 PAD, UNK, CLS, SEP, MASK = range(5)

@@ -10,23 +10,24 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from bert_jax.batches.batches import Batches
+from bert_jax.batches.corpus import Corpus, make_corpus
 from bert_jax.config import ModelConfig
-from bert_jax.data.batches import Batches
-from bert_jax.data.corpus import Corpus, make_corpus
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Folder, Table
 from bert_jax.errors import InputError, Interrupted, StorageError
 from bert_jax.heads import init_params
 from bert_jax.tasks import MASKED_LM, TASKS, Split
-from bert_jax.weights import load_weights
+from bert_jax.weights.folder import load_weights
 from tests.builders import THREE, TINY
 from tests.test_commands import assert_one_sentence, command
 from tests.test_run import TOKENIZER, assert_same_bytes, log_without_times, train_here
-from train.config import TrainConfig, resolve, run_name
+from train.config import TrainConfig
+from train.devices.parallel import Parallel
 from train.inputs import SPLITS, Inputs, read_inputs, read_split, read_texts
-from train.parallel import Parallel
+from train.resolve import resolve, run_name
 from train.run import plan_run
-from train.rundir import RunDir, write_model
+from train.runs.folder import RunDir, write_model
 from train.step import TrainState
 
 BERT = dataclasses.replace(TINY, vocab_size=len(TOKENIZER.vocab), num_hidden_layers=1)
@@ -172,8 +173,8 @@ def test_texts_of_every_tasks_dev_and_test_tables_are_held_out_and_judged_are_th
 
 def test_defaults_and_names_are_those_of_a_masked_lm():
     random, given = resolve(TrainConfig(mode="mlm")), resolve(TrainConfig(mode="mlm", init="x", seed=1))
-    assert (random.lr, given.lr, given.epochs) == (1e-3, 5e-5, 4)
-    assert (str(random.run_dir), str(given.run_dir)) == ("runs/mlm", "runs/mlm-init=x-seed=1")
+    assert (random.training.lr, given.training.lr, given.training.epochs) == (1e-3, 5e-5, 4)
+    assert (str(random.run.run_dir), str(given.run.run_dir)) == ("runs/mlm", "runs/mlm-init=x-seed=1")
     names = {init: run_name(TrainConfig(init=init)) for init in ("runs/mlm/model/", "model", "./model", "owner/name")}
     assert list(names.values()) == ["mtdnn-init=mlm", "mtdnn-init=model", "mtdnn-init=model", "mtdnn-init=name"]
 

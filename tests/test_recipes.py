@@ -8,25 +8,34 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from bert_jax.cli.flags import parse_flags
+from bert_jax.cli.settings import flat
 from bert_jax.data.tables import Example, Table, take_share
 from bert_jax.errors import InputError
 from tests.test_commands import ROOT, assert_one_sentence, command
-from train.config import TrainConfig, resolve, subset_shares
-from train.forecast import print_forecast
+from train.cli.forecast import print_forecast
+from train.config import Tables, TrainConfig
+from train.devices.parallel import Parallel
 from train.inputs import read_inputs
-from train.parallel import Parallel
-from train.recipes import RECIPES, idle_flags, resolve_stages, start_config, with_recipe
+from train.recipes import RECIPES
+from train.resolve import RunConfig, resolve, subset_shares
+from train.stages import idle_flags, resolve_stages, start_config, with_recipe
 
 GIVEN = {"init": "weights", "data_dir": Path("tables")}
 
 
-def stages(recipe, **flags) -> list[TrainConfig]:
-    return resolve_stages(TrainConfig(**vars(start_config(recipe)) | GIVEN | flags))
+def staged(recipe, **flags) -> list[RunConfig]:
+    return resolve_stages(TrainConfig(**flat(start_config(recipe)) | GIVEN | flags))
+
+
+def stages(recipe, **flags) -> list[SimpleNamespace]:
+    return [SimpleNamespace(**flat(stage)) for stage in staged(recipe, **flags)]
 
 
 PAPER = {  # (mode, scheduler, tasks, batch, rate, epochs) of each stage, with weights that are trained already
@@ -75,7 +84,7 @@ def test_each_stage_starts_from_the_model_of_the_one_before():
     first, second, third = stages("in_turn_mlm", run_dir=Path("r"))
     assert [str(s.run_dir) for s in (first, second, third)] == ["r/1-mlm", "r/2-pretrain", "r/3-finetune"]
     assert [s.init for s in (first, second, third)] == ["weights", "r/1-mlm/model", "r/2-pretrain/model"]
-    random = resolve_stages(start_config("in_turn_mlm"))
+    random = [SimpleNamespace(**flat(stage)) for stage in resolve_stages(start_config("in_turn_mlm"))]
     assert [(s.model, s.init, s.lr, s.epochs) for s in random] == [
         ("bert-tiny", None, 1e-3, 20),
         (None, "runs/in_turn_mlm/1-mlm/model", 1e-3, 6),
@@ -101,7 +110,7 @@ def test_flags_stand_in_place_of_a_recipes_values():
 
 def test_without_a_recipe_there_is_one_stage_in_the_runs_own_folder():
     (only,) = resolve_stages(TrainConfig(scheduler="in_turn"))
-    assert (only.mode, str(only.run_dir)) == ("finetune", "runs/in_turn")
+    assert (only.training.mode, str(only.run.run_dir)) == ("finetune", "runs/in_turn")
 
 
 @pytest.mark.parametrize(
@@ -125,11 +134,13 @@ def test_flags_without_effect_are_found(config, idle):
 
 def test_a_baseline_never_trains_a_task_that_is_only_scored():
     stages = resolve_stages(TrainConfig(recipe="baseline", scheduler="baseline", tasks="sts,sst"))
-    assert [stage.tasks for stage in stages] == ["sts,sst"] * 2
+    assert [stage.tables.tasks for stage in stages] == ["sts,sst"] * 2
     stages = resolve_stages(
         TrainConfig(recipe="baseline", scheduler="baseline", tasks="sts,sst", similarity_head="cosine")
     )
-    assert [(stage.mode, stage.tasks) for stage in stages] == [("finetune", "sts,sst")]  # a cosine has no weights
+    assert [(stage.training.mode, stage.tables.tasks) for stage in stages] == [
+        ("finetune", "sts,sst")
+    ]  # a cosine has no weights
 
 
 def test_a_stage_is_complete_with_more_updates_than_are_asked_for(whole_run):
@@ -138,9 +149,11 @@ def test_a_stage_is_complete_with_more_updates_than_are_asked_for(whole_run):
 
 
 def test_a_recipe_is_found_among_flags():
-    for flags in (["--seed=1", "--recipe=sst_single"], ["--recipe", "sst_single"]):
-        assert with_recipe(flags) == (flags, start_config("sst_single"))
-    assert with_recipe(["--run_dir=--recipe=sst_single"])[1] == TrainConfig()
+    for flags in (["--epochs=1", "--recipe=sst_single"], ["--recipe", "sst_single", "--epochs=1"]):
+        config = parse_flags(TrainConfig, "train.main", flags, with_recipe)
+        assert config == dataclasses.replace(start_config("sst_single"), epochs=1)
+    config = parse_flags(TrainConfig, "train.main", ["--run_dir=--recipe=sst_single"], with_recipe)
+    assert config == TrainConfig(run_dir=Path("--recipe=sst_single"))
 
 
 def test_subsets_are_nested_and_of_the_size_asked_for():
@@ -150,13 +163,13 @@ def test_subsets_are_nested_and_of_the_size_asked_for():
     assert set(kept[0.25]) < set(kept[0.5]) and kept[0.5] == sorted(kept[0.5], key=lambda i: int(i, 16))
     halves = Table(Path("t"), list(reversed(whole.examples)), 0)
     assert {e.id for e in take_share(halves, 0.5).examples} == set(kept[0.5])  # whatever their order
-    assert subset_shares(TrainConfig(subset="quora=1, sst=.5")) == {"quora": 1.0, "sst": 0.5}
+    assert subset_shares(Tables(subset="quora=1, sst=.5")) == {"quora": 1.0, "sst": 0.5}
 
 
 @pytest.mark.parametrize("subset", ["quora", "quora=0", "quora=1.5", "quora=a", "quora=1,quora=1", "cfimdb=0.5", "=1"])
 def test_a_subset_that_is_none_is_refused(subset):
     with pytest.raises(InputError, match="--subset"):
-        subset_shares(TrainConfig(subset=subset))
+        subset_shares(Tables(subset=subset))
 
 
 SMALL = ("--recipe=in_turn_mlm", "--subset=sst=0.1,quora=0.1,sts=0.1", "--epochs=1", "--mlm_epochs=3", "--save_every=2")

@@ -1,19 +1,20 @@
 """Records of runs that another version wrote, or another hand."""
 
-import dataclasses
 import json
 import os
 from pathlib import Path
 
 import pytest
 
+from bert_jax.batches.tokenizer import read_tokenizer
+from bert_jax.cli.settings import flat
 from bert_jax.config import BertConfig
 from bert_jax.data.sample import SAMPLE
 from bert_jax.errors import InputError, WeightsError
-from bert_jax.tokenizer import read_tokenizer
-from train.config import TrainConfig, resolve
-from train.record import read_settings
-from train.rundir import open_run, start_run
+from train.config import TrainConfig
+from train.resolve import resolve
+from train.runs.folder import open_folder, start_run
+from train.runs.record import read_settings
 
 TOKENIZER = read_tokenizer(SAMPLE)
 
@@ -24,7 +25,7 @@ def begin(path: Path) -> None:
 
 
 def plain(config: TrainConfig) -> dict:
-    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
+    return {k: str(v) if isinstance(v, Path) else v for k, v in flat(config).items()}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def plain(config: TrainConfig) -> dict:
 )
 def test_settings_are_read_back_as_they_were_recorded(config):
     config = resolve(config)
-    assert read_settings(json.loads(json.dumps(plain(config)))) == config
+    assert read_settings(json.loads(json.dumps(plain(config))), {}) == config
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_settings_are_read_back_as_they_were_recorded(config):
 )
 def test_settings_that_no_flag_gives_are_errors(change, message):
     with pytest.raises(InputError, match=message):
-        read_settings(plain(resolve(TrainConfig())) | change)
+        read_settings(plain(resolve(TrainConfig())) | change, {})
 
 
 @pytest.mark.parametrize("part", ["config", "bert", "files", "versions"])
@@ -59,7 +60,7 @@ def test_a_record_without_a_part_is_an_error(tmp_path, part):
     record = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(record | {part: [1]}))
     with pytest.raises(WeightsError, match=f"is not the record of a run: it has no '{part}'"):
-        open_run(tmp_path)
+        open_folder(tmp_path)
 
 
 def test_a_run_does_not_go_on_through_links_and_pipes(tmp_path):

@@ -9,21 +9,22 @@ import jax
 import numpy as np
 import pytest
 
-from bert_jax.data.batches import Batches
+from bert_jax.batches.batches import Batches
+from bert_jax.batches.tokenizer import read_tokenizer
+from bert_jax.cli.interrupt import Interrupt
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Table, find_file, read_table
 from bert_jax.errors import DivergedError, Interrupted
 from bert_jax.tasks import TASKS
-from bert_jax.tokenizer import read_tokenizer
 from tests.builders import TINY
-from train.checkpoint import restore_params
-from train.config import TrainConfig, resolve
+from train.config import TrainConfig
 from train.inputs import SPLITS, Inputs
-from train.interrupt import Interrupt
-from train.log import best_entry
-from train.manifest import read_manifest
+from train.resolve import resolve
 from train.run import train
-from train.rundir import open_run, start_run
+from train.runs.checkpoint import restore_params
+from train.runs.folder import open_folder, start_run
+from train.runs.log import best_entry
+from train.runs.manifest import read_manifest
 from train.step import TrainState, is_usable
 
 TOKENIZER = read_tokenizer(SAMPLE)
@@ -230,9 +231,9 @@ def test_a_run_compiles_each_task_once_a_shape(tmp_path, capsys):
 
 def test_the_best_entry_of_the_log_is_the_best_checkpoint(uninterrupted):
     state, run_dir = uninterrupted
-    _, _, model, _ = open_run(run_dir)
+    _, _, model, _ = open_folder(run_dir)
     step, params = restore_params(
-        run_dir / "checkpoints", open_run(run_dir)[0].fingerprint, model, (TASKS["sst"], TASKS["sts"]), "best"
+        run_dir / "checkpoints", open_folder(run_dir)[0].fingerprint, model, (TASKS["sst"], TASKS["sts"]), "best"
     )
     best = best_entry(run_dir / "metrics.jsonl")
     assert best is not None and best["step"] == step

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from bert_jax.batches.tokenizer import read_tokenizer
 from bert_jax.config import BertConfig
 from bert_jax.data.sample import SAMPLE
 from bert_jax.errors import InputError, InUseError, StorageError, WeightsError
-from bert_jax.tokenizer import read_tokenizer
-from train.config import TrainConfig, resolve
-from train.lock import locked
-from train.log import append, best_entry, keep_until
-from train.rundir import open_run, start_run
+from train.config import TrainConfig
+from train.resolve import resolve
+from train.runs.folder import open_folder, start_run
+from train.runs.lock import locked
+from train.runs.log import append, best_entry, keep_until
 
 TOKENIZER = read_tokenizer(SAMPLE)
 BERT = BertConfig(vocab_size=len(TOKENIZER.vocab))
@@ -36,7 +37,7 @@ def begin_and_train(path: Path) -> str:
 def test_a_run_goes_on_with_settings_that_do_not_change_it(tmp_path):
     first = begin_and_train(tmp_path)
     assert begin(tmp_path, epochs=9, max_steps=3, devices=1, log_every=7, save_every=2, save_minutes=1.0) == first
-    assert open_run(tmp_path)[0].fingerprint == first and open_run(tmp_path)[1].epochs == 9
+    assert open_folder(tmp_path)[0].fingerprint == first and open_folder(tmp_path)[1].training.epochs == 9
     tmp_path.rename(tmp_path.with_name("moved"))
     assert begin(tmp_path.with_name("moved")) == first
 
@@ -55,8 +56,8 @@ def test_the_folder_of_a_run_that_never_began_is_free_for_another(tmp_path):
     begin(tmp_path)
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "topic.toml").write_text("of the first one")
-    assert begin(tmp_path, lr=0.5) == open_run(tmp_path)[0].fingerprint
-    assert open_run(tmp_path)[1].lr == 0.5 and not (tmp_path / "tasks").exists()
+    assert begin(tmp_path, lr=0.5) == open_folder(tmp_path)[0].fingerprint
+    assert open_folder(tmp_path)[1].training.lr == 0.5 and not (tmp_path / "tasks").exists()
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     with pytest.raises(WeightsError, match=r"other settings: lr: 0\.5 -> 0\.25"):
         begin(tmp_path, lr=0.25)
@@ -67,10 +68,10 @@ def test_a_folder_of_runs_names_one_of_them(tmp_path):
     (tmp_path / "runs").rename(tmp_path / "b")
     (tmp_path / "a" / "1-mlm").mkdir(parents=True)
     with pytest.raises(InputError, match=f"is no run: .*; it holds some, such as {tmp_path / 'a'}$"):
-        open_run(tmp_path)
+        open_folder(tmp_path)
     shutil.rmtree(tmp_path / "a")
     with pytest.raises(InputError, match=f"such as {tmp_path / 'b'}$"):
-        open_run(tmp_path)
+        open_folder(tmp_path)
 
 
 def test_other_tables_or_weights_are_another_run(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 from bert_jax.tasks import TASKS
 from tests.builders import lively_params, packed, random_examples, tiny_model
 from tests.test_run import assert_same_bytes, run_small
-from train.checkpoint import Checkpoints
+from train.devices.parallel import Parallel
 from train.optim import make_optimizer
-from train.parallel import Parallel
+from train.runs.checkpoint import Checkpoints
 from train.stacking import is_stacked, split_layers, stack_layers
 from train.step import TrainState, init_state, make_predict_step, make_train_step, trained_parts
 

@@ -2,11 +2,12 @@
 
 import pytest
 
+from bert_jax.data.sst import StanfordConfig
+from bert_jax.data.sst import write_tables as main
 from bert_jax.data.stanford import THRESHOLDS, label_of, read_stanford
 from bert_jax.data.tables import Folder
 from bert_jax.errors import InputError
 from bert_jax.tasks import TASKS, Split
-from train.stanford import StanfordConfig, main
 
 # The dictionary's spelling of each sentence, its split (1 train, 2 test, 3 dev) and its value.
 SENTENCES = [

@@ -1,13 +1,12 @@
 """The flags of the course's starter code, as someone who knows them types them."""
 
-import dataclasses
-
 import pytest
 
+from bert_jax.cli.flags import parse_flags
+from bert_jax.cli.settings import flat
 from bert_jax.errors import InputError
+from train.cli.starter import translate
 from train.config import TrainConfig
-from train.flags import parse_flags
-from train.starter import translate
 
 
 @pytest.mark.parametrize(
@@ -34,7 +33,7 @@ def test_the_command_takes_what_comes_of_a_whole_command_line_of_the_course(caps
         "--sst_dev_out a.csv --sts_test_out=b.csv"
     )
     config = parse_flags(TrainConfig, "train.main", translate(typed.split()))
-    changed = {k: str(v) for k, v in dataclasses.asdict(config).items() if v != getattr(TrainConfig(), k)}
+    changed = {k: str(v) for k, v in flat(config).items() if v != flat(TrainConfig())[k]}
     assert changed == {"data_dir": "data", "batch_size": "8", "lr": "1e-05", "head_dropout": "0.2"}
     gpu, outputs = capsys.readouterr().err.splitlines()
     assert gpu == "warning: --use_gpu has no effect here: JAX uses the devices that it finds"

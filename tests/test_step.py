@@ -8,13 +8,13 @@ import numpy as np
 import optax
 import pytest
 
+from bert_jax.batches.packing import BatchShape, PackedBatch, pack
 from bert_jax.config import ModelConfig
 from bert_jax.heads import predict_logits
-from bert_jax.packing import BatchShape, PackedBatch, pack
 from bert_jax.tasks import TASKS
 from tests.builders import THREE, TINY, lively_params, moved_parts, packed, padded, random_examples, tiny_model
+from train.devices.parallel import DONATED, Parallel
 from train.optim import make_optimizer
-from train.parallel import DONATED, Parallel
 from train.step import TrainState, init_state, make_train_step, trained_parts
 
 SGD = optax.sgd(1.0)

@@ -16,7 +16,7 @@ from eval.submission import SubmissionConfig, format_predictions, main, read_spl
 from tests.builders import begin
 from train.config import TrainConfig
 from train.main import main as train
-from train.recipes import start_config
+from train.stages import start_config
 
 ROWS = 9  # of each table
 LABELS = {"sst": "sentiment", "quora": "is_duplicate", "sts": "similarity"}
@@ -93,7 +93,7 @@ def trained(tmp_path_factory) -> tuple[Path, Path]:
 
 def test_every_id_has_one_prediction_in_the_tables_order(trained, tmp_path, capsys):
     run_dir, data = trained
-    main(SubmissionConfig(run_dir, devices=1))
+    main(SubmissionConfig(run_dir=run_dir, devices=1))
     wanted = {
         f"{course}-{split}-output.csv": table_ids(data, TASKS[name].files[split][0])
         for course, name in (("sst", "sst"), ("para", "quora"), ("sts", "sts"))
@@ -109,7 +109,7 @@ def test_every_id_has_one_prediction_in_the_tables_order(trained, tmp_path, caps
             name: (predictions / name).read_bytes() for name in wanted
         }
 
-    main(SubmissionConfig(run_dir, devices=1, output=tmp_path / "again"))
+    main(SubmissionConfig(run_dir=run_dir, devices=1, output=tmp_path / "again"))
     assert (tmp_path / "again" / "predictions.zip").read_bytes() == (run_dir / "predictions.zip").read_bytes()
     begin(small(run_dir, data, epochs=2))  # a run goes on in a folder that holds predictions
 
@@ -121,7 +121,7 @@ def test_a_missing_test_table_is_said_and_the_other_files_are_written(trained, t
     for path in data.iterdir():
         if path.name != "quora-test-student.csv":
             (other / path.name).symlink_to(path)
-    main(SubmissionConfig(run_dir, data_dir=other, devices=1, output=tmp_path))
+    main(SubmissionConfig(run_dir=run_dir, data_dir=other, devices=1, output=tmp_path))
     names = {path.name for path in (tmp_path / "predictions").iterdir()}
     assert names == {f"{which}-output.csv" for which in ("sst-dev", "sst-test", "para-dev", "sts-dev", "sts-test")}
     assert capsys.readouterr().err == (
@@ -132,22 +132,22 @@ def test_a_missing_test_table_is_said_and_the_other_files_are_written(trained, t
     assert "warning: task own names no test file: no predictions" in capsys.readouterr().err
     (other / "sts-dev.csv").unlink()
     with pytest.raises(InputError, match=r"has no sts-dev\.csv"):
-        main(SubmissionConfig(run_dir, data_dir=other, devices=1, output=tmp_path))
+        main(SubmissionConfig(run_dir=run_dir, data_dir=other, devices=1, output=tmp_path))
     with pytest.raises(StorageError, match=r"--output=.*/no/where is no folder"):
-        main(SubmissionConfig(run_dir, devices=1, output=tmp_path / "no" / "where"))
+        main(SubmissionConfig(run_dir=run_dir, devices=1, output=tmp_path / "no" / "where"))
 
 
 def test_outputs_that_are_not_finite_are_refused_before_anything_is_written(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("train.finished.predict_split", lambda *_: np.full((ROWS, 5), np.nan))
+    monkeypatch.setattr("train.runs.finished.predict_split", lambda *_: np.full((ROWS, 5), np.nan))
     with pytest.raises(WeightsError, match="gives outputs of sst that are not finite"):
-        main(SubmissionConfig(trained[0], devices=1, output=tmp_path))
+        main(SubmissionConfig(run_dir=trained[0], devices=1, output=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_recipe_of_a_single_task_has_files_of_both_stages(tmp_path):
     data = write_tables(tmp_path / "data", "sst")
     train(small(tmp_path / "run", data, start_config("sst_single"), pretrain_epochs=1))
-    main(SubmissionConfig(tmp_path / "run", devices=1))
+    main(SubmissionConfig(run_dir=tmp_path / "run", devices=1))
     predictions = tmp_path / "run" / "predictions"
     names = {f"{mode}-sst-{split}-out.csv" for mode in ("pretrain", "finetune") for split in ("dev", "test")}
     assert {path.name for path in predictions.iterdir()} == names
@@ -156,7 +156,7 @@ def test_a_recipe_of_a_single_task_has_files_of_both_stages(tmp_path):
             ids = file_ids(predictions / f"{mode}-sst-{split}-out.csv")
             assert ids == table_ids(data, TASKS["sst"].files[split][0])
 
-    main(SubmissionConfig(tmp_path / "run" / "1-pretrain", devices=1, output=tmp_path / "one"))
+    main(SubmissionConfig(run_dir=tmp_path / "run" / "1-pretrain", devices=1, output=tmp_path / "one"))
     one = {path.name: path.read_bytes() for path in (tmp_path / "one" / "predictions").iterdir()}
     assert one == {name: (predictions / name).read_bytes() for name in names if name.startswith("pretrain")}
     train(small(tmp_path / "run", data, start_config("sst_single"), pretrain_epochs=1))  # the files are in nobody's way
@@ -166,5 +166,5 @@ def test_a_masked_lm_has_no_predictions(tmp_path):
     data = write_tables(tmp_path / "data", "sst")
     begin(small(tmp_path / "run", data, mode="mlm", tasks="sst"))
     with pytest.raises(InputError, match=r"is a masked LM, which gives texts no labels; python -m train\.main --init="):
-        main(SubmissionConfig(tmp_path / "run"))
+        main(SubmissionConfig(run_dir=tmp_path / "run"))
     assert not (tmp_path / "run" / "predictions").exists()

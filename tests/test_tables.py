@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from bert_jax.data.tables import find_file, read_table
+from bert_jax.definition import find_tasks
 from bert_jax.errors import InputError
-from bert_jax.tasks import COURSE_TASKS, TASKS, find_tasks
+from bert_jax.tasks import COURSE_TASKS, TASKS
 
 SST, QUORA, STS = TASKS["sst"], TASKS["quora"], TASKS["sts"]
 HEADER = "\tid\tsentence\tsentiment\n"

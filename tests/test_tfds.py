@@ -16,8 +16,9 @@ from bert_jax.data.tables import Folder
 from bert_jax.data.tfds import Datasets
 from bert_jax.errors import InputError
 from bert_jax.tasks import COURSE_TASKS, TASKS, Split, Task
-from train.config import TrainConfig, resolve
+from train.config import TrainConfig
 from train.inputs import find_source, read_inputs
+from train.resolve import RunConfig, resolve
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets")
 pytest.importorskip("array_record", reason="TFDS without TensorFlow needs array_record")
@@ -159,7 +160,7 @@ def test_the_older_files_are_a_config_of_their_own(tmp_path):
     ]
 
 
-def small(**settings) -> TrainConfig:
+def small(**settings) -> RunConfig:
     return resolve(TrainConfig(**{"tasks": "sst,quora", "vocab": SAMPLE, **settings}))
 
 
@@ -200,14 +201,14 @@ def test_flags_that_do_not_go_together_are_one_sentence(settings, message):
 def test_a_task_without_files_needs_tfds(tmp_path):
     with pytest.raises(InputError, match="task qqp has no table among the course's files; --data=tfds reads glue/qqp"):
         read_inputs(small(tasks="sst,qqp"))
-    source = find_source(small(data="tfds"), data_dir=SAMPLE)
+    source = find_source(small(data="tfds").tables, data_dir=SAMPLE)
     assert source == Folder(SAMPLE, replaces=True)  # a folder that is named stands in the place of TFDS
 
 
 def test_tfds_is_imported_only_for_it(tmp_path):
     script = (
-        "import sys; from train.config import *; from train.inputs import read_inputs, find_source;"
-        "read_inputs(resolve(TrainConfig())); find_source(TrainConfig(data='tfds'));"
+        "import sys; from train.resolve import *; from train.inputs import read_inputs, find_source;"
+        "read_inputs(resolve(TrainConfig())); find_source(TrainConfig(data='tfds').tables);"
         "sys.exit(int(any(name.startswith(('tensorflow', 'array_record')) for name in sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent.parent, check=False).returncode == 0

@@ -5,10 +5,10 @@ import os
 import numpy as np
 import pytest
 
+from bert_jax.batches.tokenizer import SPECIAL_TOKENS, Tokenizer, encode_examples, read_tokenizer
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Example
 from bert_jax.errors import WeightsError
-from bert_jax.tokenizer import SPECIAL_TOKENS, Tokenizer, encode_examples, read_tokenizer
 
 WORDS = [*SPECIAL_TOKENS, "the", "film", "##s", "is", "good", "[", "]", "sep", "cls", ".", "cafe"]
 TOY = Tokenizer({word: number for number, word in enumerate(WORDS)})

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from train.interrupt import Interrupt
+from bert_jax.cli.interrupt import Interrupt
 from train.loop import Counters, Intervals, fit
 from train.losses import LOSSES
 from train.optim import make_optimizer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from train import command
+from bert_jax.cli import command
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from bert_jax.config import SIZES, read_bert_config
+from bert_jax.config import SIZES
 from bert_jax.errors import WeightsError
-from bert_jax.layout import entries, to_hugging_face
-from bert_jax.weights import find_weights, load_weights, save_model
+from bert_jax.weights.folder import find_weights, load_weights, read_bert_config, save_model
+from bert_jax.weights.layout import entries, to_hugging_face
 
 REFERENCES = Path(__file__).parent / "references"
 PLAIN = REFERENCES / "plain"

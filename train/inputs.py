@@ -9,17 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
+from bert_jax.batches.corpus import Corpus, make_corpus
+from bert_jax.batches.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.config import SIZES, BertConfig
-from bert_jax.data.corpus import Corpus, make_corpus
+from bert_jax.data.public import default_folder
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Folder, Table, take_share
-from bert_jax.data.tfds import Datasets, default_folder
+from bert_jax.data.tfds import Datasets
+from bert_jax.definition import digest, find_tasks
 from bert_jax.errors import InputError
-from bert_jax.layout import entries
-from bert_jax.tasks import COURSE_TASKS, MASKED_LM, Split, Task, find_tasks
-from bert_jax.tokenizer import Tokenizer, read_tokenizer
-from bert_jax.weights import find_weights, load_weights
-from train.config import TrainConfig, subset_shares
+from bert_jax.tasks import COURSE_TASKS, MASKED_LM, Split, Task
+from bert_jax.weights.folder import find_weights, load_weights
+from bert_jax.weights.layout import entries
+from train.config import Tables
+from train.extend import digests
+from train.resolve import RunConfig, subset_shares
 from train.schedulers import make_schedule
 
 SPLITS: tuple[Split, ...] = ("train", "dev")
@@ -35,7 +39,7 @@ class Inputs:
     own: the tasks of one's own among those that the settings name.
     """
 
-    config: TrainConfig
+    config: RunConfig
     tables: dict[Task, dict[Split, Table | Corpus]]
     bert: BertConfig
     tokenizer: Tokenizer
@@ -46,21 +50,24 @@ class Inputs:
     @property
     def max_length(self) -> int:
         """Tokens a text may have: what is asked for, and no more than the model has positions."""
-        return min(self.config.max_length, self.bert.max_position_embeddings)
+        return min(self.config.reading.max_length, self.bert.max_position_embeddings)
 
     @property
     def schedule(self) -> list[str]:
         """The task of each update."""
+        examples = {task.name: len(splits["train"].examples) for task, splits in self.tables.items()}
+        training = self.config.training
         return make_schedule(
-            self.config, {task.name: len(splits["train"].examples) for task, splits in self.tables.items()}
+            self.config.experiment.scheduler, examples, training.batch_size, training.epochs, self.config.run.seed
         )
 
     @property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each table, by file name, of definitions of tasks, of the vocabulary and of the weights."""
+        """SHA-256 of each table, by file name, of definitions of tasks, of what extends the program, and so on."""
         tables = [table for splits in self.tables.values() for table in splits.values()]
         found = {name: sha256 for table in tables for name, sha256 in table.hashes.items()}
-        found |= {f"{task.name}.toml": task.digest for task in self.own}
+        found |= {f"{task.name}.toml": digest(task) for task in self.own}
+        found |= digests()
         vocabulary = repr((self.tokenizer.settings, self.tokenizer.vocab))
         found["vocab.txt"] = hashlib.sha256(vocabulary.encode()).hexdigest()
         return found | ({"weights": _hash_tree(self.weights)} if self.weights else {})
@@ -69,10 +76,10 @@ class Inputs:
     def checkpoint_bytes(self) -> int:
         """Size of one checkpoint, but for the heads: the encoder, with two moments a parameter if it is trained."""
         sizes = (math.prod(entry.shape) * len(entry.names) for entry in entries(self.bert))
-        return (1 if self.config.mode == "pretrain" else 3) * 4 * sum(sizes)
+        return (1 if self.config.training.mode == "pretrain" else 3) * 4 * sum(sizes)
 
 
-def read_inputs(config: TrainConfig) -> Inputs:
+def read_inputs(config: RunConfig) -> Inputs:
     """Reads what resolved settings name; the first thing that is wrong is an error.
 
     Raises:
@@ -81,47 +88,49 @@ def read_inputs(config: TrainConfig) -> Inputs:
     """
     tasks = run_tasks(config)
     names = {task.name for task in tasks}
-    if config.mode == "pretrain" and config.similarity_head == "cosine" and any(t.kind == "similarity" for t in tasks):
+    if config.training.mode == "pretrain" and not all(
+        task.has_weights(config.reading.similarity_head) for task in tasks
+    ):
         raise InputError("--mode=pretrain trains heads alone, and the head of --similarity_head=cosine has no weights")
     tables = read_tables(config)
-    own = tuple(task for task in find_tasks(config.tasks) if task.folder)
-    if config.init:
-        folder = find_weights(config.init)
+    own = tuple(task for task in find_tasks(config.tables.tasks) if task.folder)
+    if config.start.init:
+        folder = find_weights(config.start.init)
         bert, weights = load_weights(folder)
         tokenizer = read_tokenizer(folder, bert.vocab_size)
-        source = f"weights of {config.init}{_commit(folder)}{_parts_in_words(config, tasks, weights)}"
-        if config.mode != "mlm":  # which hands on what it does not train
+        source = f"weights of {config.start.init}{_commit(folder)}{_parts_in_words(config, tasks, weights)}"
+        if config.training.mode != "mlm":  # which hands on what it does not train
             weights = {part: tree for part, tree in weights.items() if part in {"bert", "pooler", *names}}
             _check_heads(config, folder, bert, tasks, weights)
         return Inputs(config, tables, bert, tokenizer, weights, source, own)
-    if config.model not in SIZES:
-        raise InputError(f"--model={config.model} is no size; there are {', '.join(SIZES)}")
-    tokenizer = read_tokenizer(config.vocab or SAMPLE)
-    bert = dataclasses.replace(SIZES[config.model], vocab_size=len(tokenizer.vocab))
-    return Inputs(config, tables, bert, tokenizer, None, f"random {config.model}", own)
+    if config.start.model not in SIZES:
+        raise InputError(f"--model={config.start.model} is no size; there are {', '.join(SIZES)}")
+    tokenizer = read_tokenizer(config.start.vocab or SAMPLE)
+    bert = dataclasses.replace(SIZES[config.start.model], vocab_size=len(tokenizer.vocab))
+    return Inputs(config, tables, bert, tokenizer, None, f"random {config.start.model}", own)
 
 
-def find_source(config: TrainConfig, data_dir: Path | None = None) -> Source:
+def find_source(tables: Tables, data_dir: Path | None = None) -> Source:
     """Where a run's tables are.
 
     Args:
       data_dir: a folder that has been named in its place, and in place of those of tasks of one's own.
     """
-    if data_dir is None and config.data == "tfds":
-        folder = config.tfds_dir or default_folder()
-        manual_dir = config.manual_dir or folder / "downloads" / "manual"
-        return Datasets(folder, manual_dir, {"train": config.train_split, "dev": config.dev_split})
-    return Folder(data_dir, replaces=True) if data_dir else Folder(config.data_dir or SAMPLE)
+    if data_dir is None and tables.data == "tfds":
+        folder = tables.tfds_dir or default_folder()
+        manual_dir = tables.manual_dir or folder / "downloads" / "manual"
+        return Datasets(folder, manual_dir, {"train": tables.train_split, "dev": tables.dev_split})
+    return Folder(data_dir, replaces=True) if data_dir else Folder(tables.data_dir or SAMPLE)
 
 
-def read_tables(config: TrainConfig) -> dict[Task, dict[Split, Table | Corpus]]:
+def read_tables(config: RunConfig) -> dict[Task, dict[Split, Table | Corpus]]:
     """The train and dev splits of a run's tasks.
 
     Raises:
       InputError: a table is missing or wrong.
     """
-    source = find_source(config)
-    return {task: {split: read_examples(config, source, task, split) for split in SPLITS} for task in run_tasks(config)}
+    tables, source = config.tables, find_source(config.tables)
+    return {task: {split: read_examples(tables, source, task, split) for split in SPLITS} for task in run_tasks(config)}
 
 
 def _commit(folder: Path) -> str:
@@ -129,20 +138,19 @@ def _commit(folder: Path) -> str:
     return f" at {folder.name}" if re.fullmatch("[0-9a-f]{40}", folder.name) else ""
 
 
-def _parts_in_words(config: TrainConfig, tasks: Sequence[Task], weights: dict) -> str:
+def _parts_in_words(config: RunConfig, tasks: Sequence[Task], weights: dict) -> str:
     """Which parts beside the encoder the weights have or lack."""
-    if config.mode == "mlm":
+    if config.training.mode == "mlm":
         return "" if MASKED_LM.name in weights else " with a random masked-LM head"
-    lacks = " with a random pooler" if config.pooling == "cls" and "pooler" not in weights else ""
+    lacks = " with a random pooler" if config.reading.pooling == "cls" and "pooler" not in weights else ""
     heads = ", ".join(task.name for task in tasks if task.name in weights)
     return lacks + (f" and its heads of {heads}" if heads else "")
 
 
-def _check_heads(config: TrainConfig, folder: Path, bert: BertConfig, tasks: Sequence[Task], weights: dict) -> None:
+def _check_heads(config: RunConfig, folder: Path, bert: BertConfig, tasks: Sequence[Task], weights: dict) -> None:
     """Raises InputError if a head that came with the weights has other labels, or reads pairs in another way."""
     for task in tasks:
-        has_head = not (task.kind == "similarity" and config.similarity_head == "cosine")
-        if task.name in weights and not has_head:
+        if task.name in weights and not task.has_weights(config.reading.similarity_head):
             del weights[task.name]
         elif task.name in weights:
             inputs, outputs = weights[task.name]["dense"]["kernel"].shape
@@ -150,7 +158,7 @@ def _check_heads(config: TrainConfig, folder: Path, bert: BertConfig, tasks: Seq
                 wanted = f"{outputs} outputs, but the task has {task.num_outputs}; give the task another name"
                 raise InputError(f"{folder} has a head of {task.name} with {wanted}")
             texts = inputs // bert.hidden_size
-            if texts != (2 if task.is_pair and config.pair_encoding == "separate" else 1):
+            if texts != task.texts_read(config.reading.pair_encoding):
                 other = "separate" if texts == 2 else "joint"
                 raise InputError(f"{folder} has a head of {task.name} that needs --pair_encoding={other}")
 
@@ -164,25 +172,25 @@ def _hash_tree(tree: dict) -> str:
     return digest.hexdigest()
 
 
-def run_tasks(config: TrainConfig) -> tuple[Task, ...]:
+def run_tasks(config: RunConfig) -> tuple[Task, ...]:
     """What a run trains: the tasks that its settings name, or masked LM on their texts.
 
     Raises:
       InputError: they name something else.
     """
-    tasks = find_tasks(config.tasks)
-    return (MASKED_LM,) if config.mode == "mlm" else tasks
+    tasks = find_tasks(config.tables.tasks)
+    return (MASKED_LM,) if config.training.mode == "mlm" else tasks
 
 
-def read_examples(config: TrainConfig, source: Source, task: Task, split: Split) -> Table | Corpus:
+def read_examples(tables: Tables, source: Source, task: Task, split: Split) -> Table | Corpus:
     """A split of one of a run's tasks; of masked LM, all texts of that split of the tasks that are named.
 
     Raises:
       InputError: a table is missing or wrong.
     """
-    if task.kind == "mlm":
-        return read_texts(source, find_tasks(config.tasks), split, subset_shares(config))
-    return read_split(source, task, split, share=subset_shares(config).get(task.name, 1.0))
+    if task.is_masked_lm:
+        return read_texts(source, find_tasks(tables.tasks), split, subset_shares(tables))
+    return read_split(source, task, split, share=subset_shares(tables).get(task.name, 1.0))
 
 
 def read_texts(source: Source, tasks: Sequence[Task], split: Split, shares: Mapping[str, float]) -> Corpus:

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from bert_jax.data.batches import Batches
+from bert_jax.batches.batches import Batches
+from bert_jax.batches.packing import PackedBatch
+from bert_jax.cli.interrupt import Interrupt
 from bert_jax.errors import DivergedError, Interrupted
 from bert_jax.heads import Params
-from bert_jax.packing import PackedBatch
-from train.interrupt import Interrupt
 from train.step import TrainState
 
 CompiledStep = Callable[[TrainState, PackedBatch], tuple[TrainState, Mapping[str, jax.Array]]]

@@ -3,43 +3,27 @@
 import contextlib
 import sys
 
-from train.command import run_command
+from bert_jax.cli.command import run_command
+from bert_jax.cli.interrupt import Interrupt
+from train.cli.starter import translate
 from train.config import TrainConfig
-from train.events import check_tensorboard
-from train.interrupt import Interrupt
-from train.recipes import idle_flags, resolve_stages, with_recipe, without
-from train.sections import RUN_SECTIONS
-from train.stages import run_stages
-from train.starter import translate
-from train.supervisor import is_worker, supervise, working
+from train.devices.supervisor import is_worker, supervise, working
+from train.stages import prepare_stages, run_stages, with_recipe
 
 
 def main(config: TrainConfig) -> None:
     """Reads and checks everything first; importing JAX takes seconds, and a mistake is answered sooner."""
-    idle = idle_flags(config)
-    if idle:
-        flags = ", ".join(f"--{name}={getattr(config, name)}" for name in idle)
-        print(f"warning: {flags} {'has' if len(idle) == 1 else 'have'} no effect here", file=sys.stderr)
-    stages = resolve_stages(without(config, idle))
-    if config.tensorboard:
-        check_tensorboard()
-    if config.dry_run:
-        from train.forecast import print_forecast
+    stages, machine = prepare_stages(config), config.machine
+    if config.run.dry_run:
+        from train.cli.forecast import print_forecast
 
         print_forecast(stages)
         return
-    if config.coordinator and not is_worker():
-        sys.exit(supervise(config.coordinator, config.process_timeout, debug="--debug" in sys.argv))
-    with working(config.process_timeout) if is_worker() else contextlib.nullcontext(), Interrupt() as interrupt:
-        run_stages(stages, interrupt)
+    if machine.coordinator and not is_worker():
+        sys.exit(supervise(machine.coordinator, machine.process_timeout, debug="--debug" in sys.argv))
+    with working(machine.process_timeout) if is_worker() else contextlib.nullcontext(), Interrupt() as interrupt:
+        run_stages(stages, interrupt, given=config)
 
 
 if __name__ == "__main__":
-    run_command(
-        TrainConfig,
-        main,
-        "train.main",
-        prepare=lambda flags: with_recipe(translate(flags)),
-        trains=True,
-        sections=RUN_SECTIONS,
-    )
+    run_command(TrainConfig, main, "train.main", translate=translate, start=with_recipe, trains=True)

@@ -1,11 +1,9 @@
 """A run from checked inputs: its batches, its state, its steps, and the loop over them."""
 
 import contextlib
-import dataclasses
 import logging
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -13,116 +11,34 @@ from typing import Any
 import jax
 import numpy as np
 
+from bert_jax.cli.interrupt import Interrupt
 from bert_jax.config import ModelConfig
-from bert_jax.data.batches import Batches, training_batches
-from bert_jax.data.masked import mask_batches
-from bert_jax.data.order import batches_per_epoch
-from bert_jax.errors import InputError, counted
 from bert_jax.files import write_atomically
 from bert_jax.heads import Params, init_params
-from bert_jax.masking import mask_vocabulary
-from bert_jax.tasks import Split, Task
-from bert_jax.tokenizer import EncodedExamples, encode_examples
-from eval.evaluate import evaluate, split_batches
-from train import log
-from train.checkpoint import Checkpoints
-from train.describe import print_outcome, print_plan
-from train.events import EventLog
+from bert_jax.tasks import Task
+from eval.evaluate import evaluate
+from train.cli.describe import print_outcome, print_plan
+from train.devices.parallel import Parallel
+from train.devices.profiling import Profile
+from train.devices.programs import Programs
 from train.inputs import Inputs
-from train.interrupt import Interrupt
 from train.loop import Counters, Evaluate, Intervals, NoStore, fit
 from train.optim import make_optimizer
-from train.parallel import Parallel
-from train.profiling import Profile
-from train.programs import Programs
-from train.rundir import RunDir, model_config, write_model
-from train.step import TrainState, init_state, trained_parts
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Every update of a run, known before it starts.
-
-    schedule: the task of each update.
-    batches: a task's training batches, in the order in which it takes them; tasks that are never trained have none.
-    dev: a task's dev split.
-    truncated: texts that were longer than the limit, by task.
-    """
-
-    schedule: list[str]
-    steps_per_epoch: int
-    batches: dict[str, Batches]
-    dev: dict[Task, Batches]
-    truncated: dict[str, int]
-
-
-def plan_run(inputs: Inputs, parallel: Parallel) -> Plan:
-    """Tokenizes all tables and packs all batches' shapes, once.
-
-    Raises:
-      InputError: a batch has too few examples for the devices.
-    """
-    config = inputs.config
-    assert config.epochs is not None
-    own, parts = parallel.own, config.accumulate
-    shares = parallel.count * parts
-    if config.batch_size < shares:
-        of = counted(parallel.count, "device") + (f" x --accumulate={parts}" if parts > 1 else "")
-        raise InputError(
-            f"--batch_size={config.batch_size} cannot be cut into {shares} shares ({of}); it must be at least {shares}"
-        )
-
-    def encode(task: Task, split: Split) -> EncodedExamples:
-        examples = inputs.tables[task][split].examples
-        return encode_examples(inputs.tokenizer, examples, config.pair_encoding, inputs.max_length)
-
-    train = {task.name: encode(task, "train") for task in inputs.tables}
-    dev = {task: encode(task, "dev") for task in inputs.tables}
-    schedule = inputs.schedule
-    counts = Counter(schedule)
-
-    def batches_of(task: Task) -> Batches:
-        name, size = task.name, config.batch_size
-        batches = training_batches(train[name], name, config.seed, size, counts[name], shares, config.row_length)
-        batches = dataclasses.replace(batches, own=range(own.start * parts, own.stop * parts))
-        if task.kind != "mlm":
-            return batches
-        per_epoch = batches_per_epoch(len(train[name]), size)
-        return mask_batches(batches, mask_vocabulary(inputs.tokenizer.vocab), config.seed, per_epoch)
-
-    def dev_batches(task: Task) -> Batches:
-        count, vocab = parallel.count, inputs.tokenizer.vocab
-        batches = split_batches(task, dev[task], vocab, config.batch_size, count, config.row_length)
-        return dataclasses.replace(batches, own=own)
-
-    return Plan(
-        schedule=schedule,
-        steps_per_epoch=len(schedule) // config.epochs,
-        batches={task.name: batches_of(task) for task in inputs.tables if task.name in counts},
-        dev={task: dev_batches(task) for task in dev},
-        truncated={task.name: train[task.name].truncated + dev[task].truncated for task in dev},
-    )
-
-
-def frozen_parts(inputs: Inputs) -> set[str]:
-    """What --mode=pretrain does not train: the encoder, and a pooler that came with the weights."""
-    if inputs.config.mode != "pretrain":
-        return set()
-    return {"bert", *(inputs.weights or {})} - {task.name for task in inputs.tables}
-
-
-def changed_parts(inputs: Inputs, model: ModelConfig) -> dict[Task, tuple[str, ...]]:
-    """The parts of the parameters that an update of each task changes, if the scheduler ever comes to it."""
-    frozen = frozen_parts(inputs)
-    return {task: trained_parts(model, task, frozen) for task in inputs.tables}
+from train.plan import Plan, changed_parts, frozen_parts, plan_run
+from train.resolve import model_config
+from train.runs import log
+from train.runs.checkpoint import Checkpoints
+from train.runs.events import EventLog
+from train.runs.folder import RunDir, write_model
+from train.step import TrainState, init_state
 
 
 def first_state(inputs: Inputs, model: ModelConfig, trained: Mapping[Task, Sequence[str]]) -> TrainState:
     """The state before the first update: the weights that the run was given, and what they lack at random."""
     config = inputs.config
-    assert config.lr is not None
-    params = jax.tree.map(jax.numpy.asarray, init_params(model, list(inputs.tables), config.seed, inputs.weights))
-    tx = make_optimizer(config.lr, config.weight_decay)
+    params = jax.tree.map(jax.numpy.asarray, init_params(model, list(inputs.tables), config.run.seed, inputs.weights))
+    training = config.training
+    tx = make_optimizer(training.lr, training.weight_decay, training.optimizer)
     return init_state(params, tx, {part for parts in trained.values() for part in parts})
 
 
@@ -170,8 +86,7 @@ def train(
       is_last: whether what can be done with the run is said at its end.
     """
     config = inputs.config
-    assert config.lr is not None
-    programs = programs or Programs(config.devices, config.parallel)
+    programs = programs or Programs(config.machine.devices, config.machine.parallel)
     parallel, compiled_before = programs.parallel, programs.parallel.compilations
     model = model_config(config, inputs.bert)
     plan = plan_run(inputs, parallel)
@@ -185,19 +100,19 @@ def train(
         events = profile = None
         if parallel.is_first:
             log.keep_until(run.metrics, int(state.step), evaluated)
-            if config.tensorboard:
+            if config.run.tensorboard:
                 events = EventLog(run.path / "tensorboard", log.entries(run.metrics))
                 opened.callback(events.close)
         # What is trained already is not undone by a smaller --max_steps or --epochs.
-        total = max(int(state.step), min(config.max_steps or len(plan.schedule), len(plan.schedule)))
+        total = max(int(state.step), min(config.run.max_steps or len(plan.schedule), len(plan.schedule)))
         print_plan(inputs, plan, str(parallel), state, total)
         steps = {
             task.name: programs.train_step(
-                model, task, config.lr, config.weight_decay, parts, config.seed, config.accumulate
+                model, task, config.training, parts, config.run.seed, config.speed.accumulate
             )
             for task, parts in trained.items()
         }
-        if config.profile and parallel.is_first:
+        if config.run.profile and parallel.is_first:
             profile = Profile(run.path / "profile", plan.batches, lambda: parallel.compilations, parallel.count)
             opened.callback(profile.close)
         started, done = time.monotonic(), int(state.step)
@@ -207,7 +122,9 @@ def train(
             iter(plan.schedule),
             steps,
             plan.batches,
-            Intervals(plan.steps_per_epoch, total, config.log_every, config.save_every, config.save_minutes),
+            Intervals(
+                plan.steps_per_epoch, total, config.run.log_every, config.run.save_every, config.run.save_minutes
+            ),
             evaluated=evaluated,
             evaluate=dev_evaluation(model, programs, plan, interrupt.check),
             checkpoints=checkpoints,
@@ -216,12 +133,12 @@ def train(
             observe=profile.after_update if profile else lambda *_: None,
         )
     state = parallel.undo_arrange(state)
-    if config.mode != "finetune" and parallel.is_first:
+    if config.training.mode != "finetune" and parallel.is_first:
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started
     compiled = parallel.compilations - compiled_before
     if profile:
-        print("\n" + profile.report(inputs.bert, config.dtype, "bert" not in frozen_parts(inputs)))
+        print("\n" + profile.report(inputs.bert, config.reading.dtype, "bert" not in frozen_parts(inputs)))
     if parallel.is_first:
         print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, compiled, is_last)
         if int(state.step) > done or not run.curves.exists():

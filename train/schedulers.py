@@ -7,8 +7,8 @@ batches starts again, reshuffled.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from bert_jax.data.order import batches_per_epoch
-from train.config import TrainConfig
+from bert_jax.batches.order import batches_per_epoch
+from bert_jax.errors import InputError, quote
 
 Scheduler = Callable[[Mapping[str, int], int, int], Iterator[str]]
 
@@ -53,12 +53,19 @@ def baseline(batches: Mapping[str, int], epochs: int, seed: int) -> Iterator[str
 SCHEDULERS: dict[str, Scheduler] = {"in_turn": in_turn, "mtdnn": mtdnn, "baseline": baseline}
 
 
-def make_schedule(config: TrainConfig, examples: Mapping[str, int]) -> list[str]:
-    """The task of each update of a run with resolved settings.
+def make_schedule(scheduler: str, examples: Mapping[str, int], batch_size: int, epochs: int, seed: int) -> list[str]:
+    """The task of each update of a run.
 
     Args:
       examples: number of a task's training examples, by name.
+
+    Raises:
+      InputError: the scheduler names another task, or ends before the first update.
     """
-    assert config.epochs is not None
-    batches = {task: batches_per_epoch(count, config.batch_size) for task, count in examples.items()}
-    return list(SCHEDULERS[config.scheduler](batches, config.epochs, config.seed))
+    batches = {task: batches_per_epoch(count, batch_size) for task, count in examples.items()}
+    schedule = list(SCHEDULERS[scheduler](batches, epochs, seed))
+    strange = next((task for task in schedule if task not in batches), None)
+    if strange is not None or not schedule:
+        said = "names no task" if not schedule else f"names {quote(strange)}"
+        raise InputError(f"--scheduler={scheduler} {said}, but the tasks of this run are {', '.join(batches)}")
+    return schedule

@@ -10,10 +10,10 @@ import optax
 from flax import struct
 from jax import Array
 
+from bert_jax.batches.packing import PackedBatch
 from bert_jax.config import ModelConfig
 from bert_jax.dropout import make_noise
-from bert_jax.heads import Params, predict_logits, used_parts
-from bert_jax.packing import PackedBatch
+from bert_jax.heads import HEADS, Params, predict_logits, used_parts
 from bert_jax.tasks import Task
 from train.losses import LOSSES
 from train.stacking import is_stacked, split_layers, stack_layers
@@ -128,17 +128,9 @@ def update_if(applied: Array, update: Callable[[Any], Any], old: Any) -> Any:
 
 
 def make_predict_step(model: ModelConfig, task: Task) -> PredictStep:
-    """A pure function (params, batch) -> raw outputs [examples, ...], without dropout.
-
-    For masked LM the outputs are [masked, 2]: each masked token's loss, and 1 where the likeliest word is the right
-    one, else 0. The logits, a whole vocabulary a token, stay on the device.
-    """
+    """A pure function (params, batch) -> what the task's head gives an evaluation [examples, ...], without dropout."""
 
     def predict_step(params: Params, batch: PackedBatch) -> Array:
-        return predict_logits(model, task, split_layers(params), batch)
+        return HEADS[task.kind].outputs(predict_logits(model, task, split_layers(params), batch), batch)
 
-    def masked_lm_step(params: Params, batch: PackedBatch) -> Array:
-        logits, labels = predict_step(params, batch), jnp.asarray(batch.labels)
-        return jnp.stack([LOSSES[task.kind](logits, labels), jnp.argmax(logits, -1) == labels], axis=-1)
-
-    return masked_lm_step if task.kind == "mlm" else predict_step
+    return predict_step

@@ -1,1 +1,1 @@
-"""Reading: tables of examples, their order, and batches of them."""
+"""Reading: tables of examples, from files, TensorFlow Datasets and the web."""

@@ -1,45 +1,38 @@
 """`python -m bert_jax.data download`: public data from their official places, and what is to be fetched by hand."""
 
-import argparse
+import dataclasses
 import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from bert_jax.cli.command import run_command
+from bert_jax.cli.settings import setting
 from bert_jax.data.download import fetch, unpack
-from bert_jax.data.public import PUBLIC, TREEBANK, TREEBANK_FILES, PublicSet, by_hand, next_commands
-from bert_jax.data.tfds import default_folder
+from bert_jax.data.public import (
+    PUBLIC,
+    TREEBANK,
+    TREEBANK_FILES,
+    PublicSet,
+    by_hand,
+    default_folder,
+    next_commands,
+)
 from bert_jax.errors import InputError, Interrupted, UserError, perhaps
 
 
-class Parser(argparse.ArgumentParser):
-    """One that raises what is wrong, as all of this program does."""
+@dataclasses.dataclass(frozen=True)
+class DownloadConfig:
+    """Fetches public data from their official places, holds them to their SHA-256, and says what else there is."""
 
-    def error(self, message: str) -> NoReturn:
-        """Raises InputError."""
-        raise InputError(f"{message}; see {self.prog} --help")
-
-
-def make_parser() -> Parser:
-    """The command line: one command, so far."""
-    # Not tyro: `bert_jax` is below `train`, which has the only file that knows it.
-    parser = Parser(prog="python -m bert_jax.data", allow_abbrev=False, description="Data to train on.")
-    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="download", parser_class=Parser)
-    about = "Fetch public data from their official places, hold them to their SHA-256, and say what else there is."
-    download = commands.add_parser("download", help=about, description=about, allow_abbrev=False)
-    add = download.add_argument
-    add("names", nargs="*", metavar="NAME", help=f"what to fetch: {', '.join(PUBLIC)}. Default: everything.")
-    folder = "folder of the Sentiment Treebank. Default: data."
-    add("--data_dir", "--data-dir", type=Path, default=Path("data"), metavar="PATH", help=folder)
-    folder = "TensorFlow Datasets' folder, for the others. Default: $TFDS_DATA_DIR, or ~/tensorflow_datasets."
-    add("--tfds_dir", "--tfds-dir", type=Path, metavar="PATH", help=folder)
-    add("--list", action="store_true", help="say what there is, and fetch nothing.")
-    add("--debug", action="store_true", help="show where in the program an error came up.")
-    return parser
+    names: tuple[str, ...] = setting((), f"What to fetch: {', '.join(PUBLIC)}. Default: everything.", words=True)
+    data_dir: Path = setting(Path("data"), "Folder of the Sentiment Treebank.")
+    tfds_dir: Path | None = setting(
+        None, "TensorFlow Datasets' folder, for the others. Default: $TFDS_DATA_DIR, or ~/tensorflow_datasets."
+    )
+    list: bool = setting(False, "Say what there is, and fetch nothing.")
 
 
 def download(sets: Mapping[str, PublicSet], names: Sequence[str], data_dir: Path, tfds_dir: Path) -> None:
@@ -72,17 +65,16 @@ def download(sets: Mapping[str, PublicSet], names: Sequence[str], data_dir: Path
         raise failed[0] if len(names) == 1 else InputError(f"these could not be fetched: {missing}")
 
 
-def main(args: Sequence[str], sets: Mapping[str, PublicSet] = PUBLIC) -> None:
-    """Reads the command line and does what it says.
+def main(flags: DownloadConfig, sets: Mapping[str, PublicSet] = PUBLIC) -> None:
+    """Does what the command line says.
 
     Raises:
       UserError: it cannot be done.
     """
-    flags = make_parser().parse_args(args)
     for name in flags.names:
         if name not in sets:
             raise InputError(f"{name!r} is no public data set{perhaps(name, sets)}; there are {', '.join(sets)}")
-    names = list(dict.fromkeys(flags.names)) or list(sets)
+    names = [*dict.fromkeys(flags.names)] or [*sets]
     tfds_dir = flags.tfds_dir or default_folder()
     if flags.list:
         for name in names:
@@ -91,9 +83,26 @@ def main(args: Sequence[str], sets: Mapping[str, PublicSet] = PUBLIC) -> None:
             print(f"      into {sets[name].folder(flags.data_dir, tfds_dir)}")
         print(f"\n{by_hand(flags.data_dir / 'cs224n')}")
         return
-    download(sets, names, flags.data_dir, tfds_dir)
+    try:
+        download(sets, names, flags.data_dir, tfds_dir)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; what has come is kept, and the same command goes on") from None
     if not flags.names:
         print(f"\n{by_hand(flags.data_dir / 'cs224n')}")
+
+
+def without_command(args: Sequence[str]) -> list[str]:
+    """The words behind `download`, so far the only command.
+
+    Raises:
+      InputError: it is not there.
+    """
+    if args and args[0] == "download":
+        return list(args[1:])
+    if "--help" in args:
+        return list(args)
+    given = f"{args[0]!r} is no command here{perhaps(args[0], ['download'])}" if args else "there is no command"
+    raise InputError(f"{given}; see python -m bert_jax.data download --help")
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -103,12 +112,4 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _stop)
-    try:
-        main(sys.argv[1:])
-    except (UserError, KeyboardInterrupt) as stop:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        again = "interrupted; what has come is kept, and the same command goes on"
-        problem = stop if isinstance(stop, UserError) else Interrupted(again)
-        print(f"error: {problem}", file=sys.stderr)
-        sys.exit(problem.exit_code)
+    run_command(DownloadConfig, main, "bert_jax.data download", translate=without_command)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from bert_jax.data.tables import Folder, find_file, read_bytes
-from bert_jax.data.tfds import NO_LABEL, default_folder
+from bert_jax.data.public import default_folder
+from bert_jax.data.tables import NO_LABEL, Folder, find_file, read_bytes
 from bert_jax.tasks import COURSE_TASKS, Split, Task
 
 SST = COURSE_TASKS["sst"]

@@ -7,6 +7,7 @@ hash of the Sentiment Treebank is that of CorpusLoaders.jl, which refuses any ot
 """
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -117,6 +118,11 @@ PUBLIC: dict[str, PublicSet] = {
         ),
     ),
 }
+
+
+def default_folder() -> Path:
+    """TensorFlow Datasets' own folder."""
+    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
 def by_hand(data_dir: Path) -> str:

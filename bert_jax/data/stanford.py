@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bert_jax.data.tables import Example, read_bytes
-from bert_jax.errors import InputError
-from bert_jax.files import quote
+from bert_jax.errors import InputError, quote
 from bert_jax.tasks import Split
 
 # Probabilities of being positive that divide the five classes: [0, 0.2], (0.2, 0.4], ... (the files' own README).

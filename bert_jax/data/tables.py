@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from bert_jax.errors import InputError, counted
-from bert_jax.files import quote, read_file
-from bert_jax.tasks import Split, Task
+from bert_jax.errors import InputError, counted, quote
+from bert_jax.files import read_file
+from bert_jax.tasks import KINDS, Label, Split, Task
 
-NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)  # float() takes 1_0, ٣ and a cut-off 4. too
-WHOLE = re.compile(r"([+-]?[0-9]{1,99})(\.0+)?")
+NO_LABEL = -1  # stands for none where a number has to be, as in GLUE
 OLDER_FORMAT = re.compile(r"\s*(\S+)\s*\|\|\|(.*)", re.DOTALL)
 
 
@@ -27,7 +26,7 @@ class Example:
 
     id: str
     texts: tuple[str, ...]
-    label: float | None
+    label: Label | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +130,11 @@ def read_table(path: Path, task: Task, labelled: bool) -> Table:
         elif not raw_label.strip():
             skipped += 1
         else:
-            examples.append(Example(identity, texts, _label(path, line, task, raw_label)))
+            try:
+                label = KINDS[task.kind].read(task, raw_label)
+            except ValueError as error:
+                raise InputError(f"{path}:{line}: {task.label_column} {error}") from None
+            examples.append(Example(identity, texts, label))
     if not examples:
         raise InputError(f"{path}:1: the table has no {'labelled ' if labelled else ''}rows")
     return Table(path, examples, skipped, hashlib.sha256(data).hexdigest())
@@ -220,26 +223,3 @@ def _older_rows(path: Path, lines: list[str]) -> Iterator[Row]:
         if match is None:
             raise InputError(f"{path}:{line}: the line is not of the form `label ||| text`")
         yield line, f"line-{line}", (match[2].strip(),), match[1]
-
-
-def _label(path: Path, line: int, task: Task, raw: str) -> float:
-    if task.labels:
-        return _place_of_label(path, line, task, raw.strip())
-    if not NUMBER.fullmatch(raw.strip()):
-        raise InputError(f"{path}:{line}: {task.label_column} is {quote(raw)}, not a number")
-    label = float(raw)
-    if not 0 <= label <= task.max_label:
-        raise InputError(f"{path}:{line}: {task.label_column} is {raw.strip()}, outside 0 to {task.max_label}")
-    if task.kind != "similarity" and label != int(label):
-        raise InputError(f"{path}:{line}: {task.label_column} is {raw.strip()}, not a whole number")
-    return label
-
-
-def _place_of_label(path: Path, line: int, task: Task, raw: str) -> float:
-    """Which of its task's own labels a label is. A whole number may be written as 1 or as 1.0."""
-    whole = None if isinstance(task.labels[0], str) else WHOLE.fullmatch(raw)
-    label = int(whole[1]) if whole else raw
-    if label not in task.labels:
-        wanted = ", ".join(quote(each) for each in task.labels[:10]) + (" ..." if len(task.labels) > 10 else "")
-        raise InputError(f"{path}:{line}: {task.label_column} is {quote(raw)}, none of {wanted}")
-    return float(task.labels.index(label))

@@ -8,28 +8,20 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from bert_jax.data.tables import Example, Folder, Table, find_file
-from bert_jax.errors import InputError, StorageError, UserError
-from bert_jax.files import quote
+from bert_jax.data.tables import NO_LABEL, Example, Folder, Table, find_file
+from bert_jax.errors import InputError, StorageError, UserError, quote
 from bert_jax.tasks import Split, Task
 
 PACKAGES = ("tensorflow_datasets", "array_record", "importlib_resources")
 CHUNK = 4096  # records
 FORMAT = "array_record"  # the one that TFDS reads and writes without TensorFlow and without losing rows
 IDS = ("id", "idx")  # of minbert, of GLUE; IMDB has none
-NO_LABEL = -1  # as in GLUE
-
-
-def default_folder() -> Path:
-    """TFDS's own folder."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +173,7 @@ def _example(path: Path, task: Task, number: int, features: Mapping[str, Any]) -
     label = struct.unpack("<d", label)[0] if isinstance(label, bytes) else float(label)
     if label == NO_LABEL:
         return Example(identity, texts, None)
-    if not 0 <= label <= task.max_label or (task.kind != "similarity" and label != int(label)):
+    if not 0 <= label <= task.max_label or (not task.is_graded and label != int(label)):
         raise InputError(f"{path}: row {number} has the label {label:g}, outside 0 to {task.max_label}")
     return Example(identity, texts, label)
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from bert_jax.batches.packing import BatchShape, pack
 from bert_jax.data.tables import Example
 from bert_jax.heads import MaskedLmHead, encode
-from bert_jax.packing import BatchShape, pack
-from eval.usage import FIRSTS, SECONDS, TEXTS
-from train.finished import FinishedRun, restore_run
-from train.programs import Programs
+from eval.export.usage import FIRSTS, SECONDS, TEXTS
+from train.devices.programs import Programs
+from train.runs.finished import FinishedRun, restore_run
 
 # Case, accents, other scripts, words without a piece, words like special tokens, nothing, and too many tokens.
 HARD = [

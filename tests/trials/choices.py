@@ -13,7 +13,7 @@ from tests.trials.runs import SmallRun
 
 def retention(quick: bool, folder: Path) -> Outcome:
     """The newest two checkpoints and the best are there after every save, whatever the scores are."""
-    from train.checkpoint import Checkpoints
+    from train.runs.checkpoint import Checkpoints
 
     outcome, rng = Outcome(), random.Random(0)
     for number in range(2 if quick else 20):
@@ -51,7 +51,7 @@ def _state(step: int):
 
 def clocks(quick: bool, folder: Path) -> Outcome:
     """File times reversed, equal or in the future, and a clock set back or forward: the same checkpoint."""
-    from train.checkpoint import Checkpoints
+    from train.runs.checkpoint import Checkpoints
 
     outcome, rng = Outcome(), random.Random(0)
     checkpoints = Checkpoints(folder / "checkpoints", "a run")

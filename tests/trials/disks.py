@@ -68,14 +68,14 @@ def _restored(directory: Path, step: int, folder: Path) -> tuple[str, bool]:
     """Hash of the parameters that evaluation takes, and whether they are of this step and it was said why."""
     import jax
 
+    from bert_jax.definition import find_tasks
     from bert_jax.heads import init_params
-    from bert_jax.tasks import find_tasks
-    from train.checkpoint import Checkpoints
-    from train.rundir import open_run
+    from train.runs.checkpoint import Checkpoints
+    from train.runs.folder import open_folder
 
-    run_dir, config, model, _ = open_run(folder / "small" / "run")
+    run_dir, config, model, _ = open_folder(folder / "small" / "run")
     checkpoints = Checkpoints(directory, run_dir.fingerprint)
-    like = init_params(model, find_tasks(config.tasks), seed=0)
+    like = init_params(model, find_tasks(config.tables.tasks), seed=0)
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         try:
@@ -93,7 +93,7 @@ def _restored(directory: Path, step: int, folder: Path) -> tuple[str, bool]:
 
 
 def _manifest(folder: Path):
-    from train.manifest import read_manifest
+    from train.runs.manifest import read_manifest
 
     return read_manifest(folder)
 

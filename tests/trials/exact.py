@@ -30,7 +30,7 @@ def run(quick: bool, folder: Path) -> Outcome:
     """Random outputs in place of a model's, looked up by each example's number on the device that has the example."""
     outcome = Outcome()
     set_devices(max(COUNTS))
-    from train.parallel import Method, Parallel
+    from train.devices.parallel import Method, Parallel
 
     as_chosen: list[tuple[int, Method | None]] = [(count, None) for count in COUNTS]
     forced: list[tuple[int, Method | None]] = [(2, "shard_map"), (8, "shard_map"), (1, "pmap")]
@@ -60,7 +60,7 @@ def in_process(number: int, port: int, quick: bool) -> Outcome:
     """What one of two processes finds."""
     outcome = Outcome()
     set_devices(2)
-    from train.parallel import Parallel, join_processes
+    from train.devices.parallel import Parallel, join_processes
 
     join_processes(f"127.0.0.1:{port}", 2, number, 60)
     try_devices(Parallel(), quick, outcome)
@@ -81,7 +81,7 @@ def try_split(
     name: str, rows: int, batch_size: int, parallel: Any, predict: Callable[..., np.ndarray], outcome: Outcome
 ) -> None:
     """One table: what is predicted for each row, and its scores by scikit-learn and SciPy."""
-    from bert_jax.data import batches
+    from bert_jax.batches import batches
     from bert_jax.tasks import TASKS
     from eval import evaluate
     from eval.metrics import score_task

@@ -48,7 +48,8 @@ def apply_faults() -> None:
 
 def _watch(path: str) -> None:
     from eval import evaluate
-    from train import checkpoint, step
+    from train import step
+    from train.runs import checkpoint
 
     descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
@@ -90,7 +91,7 @@ def _not_finite(argument: str) -> None:
     """
     import jax.numpy as jnp
 
-    from bert_jax.data.batches import Batches
+    from bert_jax.batches.batches import Batches
     from train.losses import LOSSES
 
     kind, what, steps = argument.split(":")

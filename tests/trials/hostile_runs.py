@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.trials.hostile_models import Artefact, bomb, instead, link, write
-from train.config import TrainConfig, resolve
+from train.config import TrainConfig
 from train.inputs import read_inputs
-from train.rundir import start_run
+from train.resolve import resolve
+from train.runs.folder import start_run
 
 OUTSIDE = "outside"  # a folder beside the run's, with files that nobody may write
 

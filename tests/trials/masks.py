@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.data import corpus
+from bert_jax.batches import corpus
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Table, find_file, read_table
 from bert_jax.tasks import COURSE_TASKS, TASKS, Split, Task
@@ -62,14 +62,14 @@ def random_texts() -> Any:
 
 def mask(encoded: Any, epoch: int, indices: np.ndarray | None = None) -> Any:
     """The masked tokens of the examples at `indices`, of all by default."""
-    from bert_jax.masking import mask_tokens
+    from bert_jax.batches.masking import mask_tokens
 
     return mask_tokens(encoded, np.arange(len(encoded)) if indices is None else indices, vocabulary(), SEED, epoch)
 
 
 @functools.cache
 def vocabulary() -> Any:
-    from bert_jax.masking import mask_vocabulary
+    from bert_jax.batches.masking import mask_vocabulary
 
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(str, range(len(SPECIAL), WORDS))]
     return mask_vocabulary({name: number for number, name in enumerate(names)})

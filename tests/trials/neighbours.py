@@ -70,8 +70,8 @@ def try_case(case: Case, outcome: Outcome, seed: int, batches: int, lengths: lis
     """Random batches of random examples, in rows of each length, against each example with no text beside it."""
     import jax
 
+    from bert_jax.batches.packing import BatchShape, PackedBatch, pack
     from bert_jax.heads import predict_logits
-    from bert_jax.packing import BatchShape, PackedBatch, pack
     from bert_jax.tasks import TASKS
     from tests.builders import lively_params, padded, random_examples, tiny_model
 

@@ -64,8 +64,8 @@ def cases(quick: bool) -> list[Case]:
 
 def stream(case: Case, done: int = 0, until: int | None = None) -> list[Update]:
     """The updates that a run does from update `done` on: it plans everything anew, then skips what is done."""
-    from bert_jax.data.batches import training_batches
-    from bert_jax.data.order import batches_per_epoch, epoch_order
+    from bert_jax.batches.batches import training_batches
+    from bert_jax.batches.order import batches_per_epoch, epoch_order
     from tests.builders import random_examples
 
     epoch_order.cache_clear()

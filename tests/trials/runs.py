@@ -108,14 +108,14 @@ def hash_state(run_dir: Path) -> str:
     import numpy as np
 
     from bert_jax.heads import init_params
-    from train.checkpoint import Checkpoints
     from train.inputs import run_tasks
     from train.optim import make_optimizer
-    from train.rundir import open_run
+    from train.runs.checkpoint import Checkpoints
+    from train.runs.folder import open_folder
     from train.step import init_state
 
-    folder, config, model, _ = open_run(run_dir)
-    params = init_params(model, run_tasks(config), config.seed)
+    folder, config, model, _ = open_folder(run_dir)
+    params = init_params(model, run_tasks(config), config.run.seed)
     checkpoints = Checkpoints(folder.checkpoints, folder.fingerprint)
     restored = checkpoints.restore_latest(init_state(params, make_optimizer(1.0), set(params)))
     checkpoints.close()

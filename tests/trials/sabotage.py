@@ -25,7 +25,7 @@ def sabotage(function: Callable[[], None]) -> Callable[[], None]:
 
 @sabotage
 def order_ignores_the_epoch() -> None:
-    from bert_jax.data import order
+    from bert_jax.batches import order
 
     real = order.epoch_order
     order.epoch_order = functools.lru_cache(lambda size, seed, task, epoch: real(size, seed, task, 0))
@@ -34,7 +34,7 @@ def order_ignores_the_epoch() -> None:
 @sabotage
 def order_starts_anew_after_a_restart() -> None:
     """The orders come from one running generator, whose state nobody saves."""
-    from bert_jax.data import order
+    from bert_jax.batches import order
 
     rng = np.random.default_rng(0)
     order.epoch_order = functools.lru_cache(lambda size, seed, task, epoch: rng.permutation(size))
@@ -42,7 +42,7 @@ def order_starts_anew_after_a_restart() -> None:
 
 @sabotage
 def small_last_batch_is_dropped() -> None:
-    from bert_jax.data import batches, order
+    from bert_jax.batches import batches, order
 
     batches.batches_per_epoch = order.batches_per_epoch = lambda size, batch_size: max(1, size // batch_size)
 
@@ -58,7 +58,7 @@ def attention_crosses_texts() -> None:
 
 @sabotage
 def positions_run_on_along_the_row() -> None:
-    from bert_jax import packing
+    from bert_jax.batches import packing
 
     real = packing.pack
 
@@ -71,7 +71,7 @@ def positions_run_on_along_the_row() -> None:
 
 @sabotage
 def special_tokens_are_masked() -> None:
-    from bert_jax import masking
+    from bert_jax.batches import masking
 
     real = masking.mask_vocabulary
     masking.mask_vocabulary = lambda vocab: real(vocab)._replace(special=np.array([], np.int32))
@@ -79,7 +79,7 @@ def special_tokens_are_masked() -> None:
 
 @sabotage
 def masks_ignore_the_epoch() -> None:
-    from bert_jax import masking
+    from bert_jax.batches import masking
 
     real = masking._text_states
     masking._text_states = lambda seed, epoch, texts: real(seed, 0, texts)
@@ -88,7 +88,7 @@ def masks_ignore_the_epoch() -> None:
 @sabotage
 def masks_follow_the_batch() -> None:
     """A text's masks depend on its place in the batch, not on which text it is."""
-    from bert_jax import masking
+    from bert_jax.batches import masking
 
     real = masking._text_states
     masking._text_states = lambda seed, epoch, texts: real(seed, epoch, np.arange(len(texts)))
@@ -96,14 +96,14 @@ def masks_follow_the_batch() -> None:
 
 @sabotage
 def held_out_texts_compared_as_spelled() -> None:
-    from bert_jax.data import corpus
+    from bert_jax.batches import corpus
 
     corpus.normalize = lambda text: text
 
 
 @sabotage
 def optimizer_not_restored() -> None:
-    from train import checkpoint
+    from train.runs import checkpoint
 
     real = checkpoint.Checkpoints.restore_latest
 
@@ -123,14 +123,14 @@ def counters_not_restored() -> None:
 
 @sabotage
 def signals_not_heard() -> None:
-    from train import interrupt
+    from bert_jax.cli import interrupt
 
     interrupt.Interrupt.__enter__ = lambda self: self  # type: ignore[method-assign]
 
 
 @sabotage
 def evaluation_counts_as_done() -> None:
-    from train import checkpoint
+    from train.runs import checkpoint
 
     real = checkpoint.Checkpoints.restore_latest
 
@@ -153,7 +153,7 @@ def dropout_from_the_clock() -> None:
 
 @sabotage
 def manifest_not_checked() -> None:
-    from train import checkpoint, manifest
+    from train.runs import checkpoint, manifest
 
     checkpoint.verify = manifest.read_manifest
 
@@ -163,7 +163,7 @@ def failed_writes_not_noticed() -> None:
     import contextlib
 
     from bert_jax.errors import StorageError
-    from train import checkpoint, log
+    from train.runs import checkpoint, log
 
     real = log.append
 
@@ -177,14 +177,14 @@ def failed_writes_not_noticed() -> None:
 
 @sabotage
 def folder_not_checked() -> None:
-    from train import rundir
+    from train.runs import folder as rundir
 
     rundir._check_folder = lambda run: None
 
 
 @sabotage
 def undefined_is_the_best() -> None:
-    from train import checkpoint, manifest
+    from train.runs import checkpoint, manifest
 
     def score(self, step: int) -> float:
         found = manifest.read_manifest(self.directory / str(step))
@@ -195,14 +195,14 @@ def undefined_is_the_best() -> None:
 
 @sabotage
 def best_not_kept() -> None:
-    from train import checkpoint
+    from train.runs import checkpoint
 
     checkpoint.Checkpoints._score = lambda self, step: -np.inf  # type: ignore[method-assign]
 
 
 @sabotage
 def newest_by_file_time() -> None:
-    from train import checkpoint
+    from train.runs import checkpoint
 
     real = checkpoint.Checkpoints.steps
     checkpoint.Checkpoints.steps = lambda self: sorted(  # type: ignore[method-assign]
@@ -212,7 +212,7 @@ def newest_by_file_time() -> None:
 
 @sabotage
 def settings_not_compared() -> None:
-    from train import rundir
+    from train.runs import folder as rundir
 
     rundir._check_same_run = lambda run, record: None
 
@@ -221,17 +221,17 @@ def settings_not_compared() -> None:
 def lock_not_held() -> None:
     import contextlib
 
-    from train import rundir
+    from train.runs import folder as rundir
 
     rundir.locked = contextlib.nullcontext
 
 
 @sabotage
 def environment_in_the_record() -> None:
-    from train import identity
+    from train.runs import record
 
-    real = identity._versions
-    identity._versions = lambda: real() | dict(os.environ)
+    real = record._versions
+    record._versions = lambda: real() | dict(os.environ)
 
 
 @sabotage

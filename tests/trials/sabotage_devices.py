@@ -53,7 +53,7 @@ def shares_of_the_first_process() -> None:
     """Every process packs the shares that the first one packs."""
     import dataclasses
 
-    from bert_jax.data.batches import Batches
+    from bert_jax.batches.batches import Batches
 
     real = Batches.__getitem__
 
@@ -79,7 +79,7 @@ def last_batch_left_out() -> None:
     """A batch that is not full is not scored."""
     import dataclasses
 
-    from bert_jax.data import batches
+    from bert_jax.batches import batches
 
     real = batches.evaluation_batches
 
@@ -93,7 +93,7 @@ def last_batch_left_out() -> None:
 
 
 def workers_outlive_their_supervisor() -> None:
-    from train import supervisor
+    from train.devices import supervisor
 
     supervisor._end_with = lambda held: None
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from bert_jax.batches.tokenizer import SPECIAL_TOKENS
 from bert_jax.errors import WeightsError
-from bert_jax.tokenizer import SPECIAL_TOKENS
 from tests.trials import harness
 from tests.trials.harness import ROOT, Outcome, Trial
-from train.config import TrainConfig, resolve
+from train.config import TrainConfig
 from train.inputs import read_inputs
+from train.resolve import RunConfig, resolve
 
 CLAIM = (
     "Weights that do not fit are exit 3 and one sentence, before JAX is imported and with nothing written. It names "
@@ -137,7 +138,7 @@ def run(quick: bool, folder: Path) -> Outcome:
     return outcome
 
 
-def _config(place: Path) -> TrainConfig:
+def _config(place: Path) -> RunConfig:
     return resolve(TrainConfig(init=str(place), tasks="sst"))
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from bert_jax.tokenizer import SPECIAL_TOKENS
+from bert_jax.batches.tokenizer import SPECIAL_TOKENS
 
 SPLIT_SIZES = {"train": 960, "dev": 240, "test-student": 120}
 LONG_SPLIT_SIZES = {"train": 240, "dev": 120, "test-student": 120}

@@ -1,0 +1,1 @@
+"""Text to batches: token ids, packed rows, masks, and which examples come when."""

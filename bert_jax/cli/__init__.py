@@ -1,0 +1,1 @@
+"""What every command does alike: flags, signals, errors and exit codes."""

@@ -1,0 +1,221 @@
+"""Settings: fields of a dataclass that know their help, their range, and what a run may change when it goes on.
+
+A command's settings are one dataclass, or a dataclass of parts (`Parts`). A part is what one room of the program reads,
+and a heading of the help; as flags, in a settings file and in a record all settings are flat, each under its own name.
+"""
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from bert_jax.errors import InputError, perhaps
+
+Config = TypeVar("Config")
+# What another value makes of a run that goes on: another run; the same run if the files that are named have the same
+# content; the same run.
+Resume = Literal["another", "content", "same"]
+WORDS = {int: "a whole number", float: "a number"}
+
+
+class Range(NamedTuple):
+    """Which values a setting may have, and the same in words."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+AT_LEAST_1 = Range(lambda value: value >= 1, "it must be at least 1")
+SHARE = Range(lambda value: 0 <= value < 1, "it lies in [0, 1)")
+
+
+def between(low: int, high: int) -> Range:
+    """Whole numbers from one to another."""
+    return Range(lambda value: low <= value <= high, f"it lies between {low} and {high}")
+
+
+def setting(
+    default: Any = dataclasses.MISSING,
+    help: str = "",  # noqa: A002  as in argparse
+    *,
+    range: Range | None = None,  # noqa: A002
+    choices: Callable[[], Collection[str]] | None = None,
+    resume: Resume = "another",
+    of_process: bool = False,
+    since: str = "",
+    heading: str = "",
+    early: Callable[[Any], object] | None = None,
+    words: bool = False,
+) -> Any:
+    """A field of a dataclass of settings.
+
+    Args:
+      choices: the words that it may be, where its type does not say them.
+      of_process: whether each process of a run may have its own.
+      since: the version that brought it; a run's record has it only where it is not the default.
+      heading: above it in the help.
+      early: called with its value before any other setting is read, which may then depend on it.
+      words: whether it takes the words that belong to no flag.
+    """
+    metadata = {name: value for name, value in locals().items() if name != "default"}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A field as `setting` made it, and the part that it is in."""
+
+    name: str
+    part: str
+    hint: Any
+    default: Any
+    help: str = ""
+    range: Range | None = None
+    choices: Callable[[], Collection[str]] | None = None
+    resume: Resume = "another"
+    of_process: bool = False
+    since: str = ""
+    heading: str = ""
+    early: Callable[[Any], object] | None = None
+    words: bool = False
+
+    @property
+    def is_switch(self) -> bool:
+        return self.hint is bool
+
+    @property
+    def is_path(self) -> bool:
+        return Path in members(self.hint)
+
+    def options(self) -> list[str]:
+        """The words that its value can be; none where it can be any."""
+        literals = [part for part in members(self.hint) if typing.get_origin(part) is Literal]
+        named = [str(word) for part in literals for word in typing.get_args(part)]
+        return named + list(self.choices() if self.choices else ())
+
+    def wanted(self) -> str:
+        """What its value is, in words."""
+        types_ = [part for part in members(self.hint) if typing.get_origin(part) is not Literal]
+        kinds = [WORDS.get(part, "a text") for part in types_ if not (self.choices and part is str)]
+        *first, last = kinds + self.options()
+        return f"{', '.join(first)} or {last}" if first else last
+
+    def parse(self, text: str) -> Any:
+        """The value that a text means, as on a command line.
+
+        Raises:
+          ValueError: it means none.
+        """
+        if text in self.options():
+            return text
+        if text == "None" and type(None) in typing.get_args(self.hint):
+            return None
+        for part in members(self.hint):
+            if part in (int, float, str, Path) and not (part is str and self.choices):
+                try:
+                    return part(text)
+                except ValueError:
+                    continue
+        raise ValueError(text)
+
+    def take(self, value: Any) -> Any:
+        """The value that one of Python, of JSON or of TOML means.
+
+        Raises:
+          ValueError: it is of another type, or not among the choices.
+        """
+        if value is None and type(None) in typing.get_args(self.hint):
+            return None
+        for part in members(self.hint):
+            if typing.get_origin(part) is Literal and isinstance(value, str) and value in typing.get_args(part):
+                return value
+            if part is Path and isinstance(value, (str, Path)):
+                return Path(value)
+            if part is float and type(value) in (int, float):
+                return value
+            if part in (bool, int, str) and type(value) is part and not (self.choices and value not in self.choices()):
+                return value
+        raise ValueError(value)
+
+
+def members(hint: Any) -> list[Any]:
+    """The types of a union but for None, or the one type."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return [part for part in (typing.get_args(hint) if union else (hint,)) if part is not type(None)]
+
+
+@functools.cache
+def settings_of(config_class: type) -> dict[str, Setting]:
+    """All settings of a dataclass, or of its parts, by name and in their order."""
+    hints = typing.get_type_hints(config_class)
+    found: dict[str, Setting] = {}
+    for field in dataclasses.fields(config_class):
+        if dataclasses.is_dataclass(hints[field.name]):
+            inner = settings_of(hints[field.name])
+            found |= {name: dataclasses.replace(each, part=field.name) for name, each in inner.items()}
+        else:
+            default = None if field.default is dataclasses.MISSING else field.default
+            found[field.name] = Setting(field.name, "", hints[field.name], default, **field.metadata)
+    return found
+
+
+class Parts:
+    """What a dataclass of parts inherits: it is made of parts, of settings by their own names, or of both."""
+
+    def __init__(self, **given: Any):
+        """Takes parts first, then settings, which stand in place of those in the parts."""
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            part, names = hints[field.name], [inner.name for inner in dataclasses.fields(hints[field.name])]
+            before = vars(given.pop(field.name)) if field.name in given else {}
+            values = {**before, **{name: given.pop(name) for name in names if name in given}}
+            object.__setattr__(self, field.name, part(**values))
+        if given:
+            raise TypeError(f"there is no setting {min(given)!r}")
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """The values of all settings, by name."""
+    found: dict[str, Any] = {}
+    for name, value in vars(config).items():
+        found |= vars(value) if dataclasses.is_dataclass(value) else {name: value}
+    return found
+
+
+def check_ranges(config: Any) -> None:
+    """Raises InputError if a setting is out of its range."""
+    settings = settings_of(type(config))
+    for name, value in flat(config).items():
+        allowed = settings[name].range
+        if value is not None and allowed is not None and not allowed.holds(value):
+            raise InputError(f"--{name}={value}, but {allowed.words}")
+
+
+def take_all(config_class: type, values: Mapping[str, Any], form: str) -> dict[str, Any]:
+    """Settings of Python or of a file, as their fields have them.
+
+    Args:
+      form: how an error writes a name and a value, such as "{name}={value!r}".
+
+    Raises:
+      InputError: one is unknown, or of another type.
+    """
+    settings = settings_of(config_class)
+    found: dict[str, Any] = {}
+    for name in sorted(values, key=lambda name: not (name in settings and settings[name].early)):
+        known = settings.get(name)
+        if known is None or known.words:
+            raise InputError(form.format(name=name, value=values[name]) + f" is no setting{perhaps(name, settings)}")
+        try:
+            found[name] = known.take(values[name])
+        except ValueError:
+            guess = perhaps(str(values[name]), known.options())
+            said = form.format(name=name, value=values[name])
+            wanted = "true or false" if known.is_switch else known.wanted()
+            raise InputError(f"{said}, but it is {wanted}{guess}") from None
+        if known.early and found[name] is not None:
+            known.early(found[name])
+    return {name: found[name] for name in values}

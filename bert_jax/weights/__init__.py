@@ -1,0 +1,1 @@
+"""Weights in folders, under the names of Hugging Face."""

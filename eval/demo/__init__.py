@@ -1,0 +1,1 @@
+"""`python -m eval.demo`: a page to try a run on."""

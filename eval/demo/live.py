@@ -1,0 +1,131 @@
+"""A model that answers one request at a time, in few static shapes, so that nothing is compiled while it answers."""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bert_jax.attention import attention_weights
+from bert_jax.batches.packing import BatchShape, EncodedExamples, PackedBatch, pack
+from bert_jax.batches.tokenizer import Tokenizer, encode_examples
+from bert_jax.config import ModelConfig
+from bert_jax.data.tables import Example
+from bert_jax.heads import Params, predict_logits
+from bert_jax.tasks import KINDS, Task
+
+SHORT = 64  # tokens a row; most sentences are shorter
+ROWS = 16  # of a batch of many texts
+
+Compile = Callable[[Callable[[Params, PackedBatch], jax.Array]], Callable[[Params, PackedBatch], np.ndarray]]
+
+
+class Live:
+    """Answers of all tasks to texts and to pairs. Requests of several threads wait for each other."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        params: Params,
+        tokenizer: Tokenizer,
+        tasks: Sequence[Task],
+        max_length: int,
+        compile_step: Compile,
+    ):
+        """Takes a checkpoint apart.
+
+        Args:
+          max_length: tokens a text may have; more are cut off.
+          compile_step: (params, batch) -> array, compiled for batches with one share a device.
+        """
+        self.model, self.params, self.tokenizer, self.max_length = model, params, tokenizer, max_length
+        self.tasks: Mapping[int, Sequence[Task]] = {
+            width: [task for task in tasks if len(task.text_columns) == width] for width in (1, 2)
+        }
+        self._steps = {width: compile_step(self._predict(width)) for width in (1, 2) if self.tasks[width]}
+        self._attend = jax.jit(lambda params, batch: attention_weights(model, params, batch))
+        self._lengths = (SHORT, -(-max(max_length, SHORT) // 32) * 32)
+        self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Compiles every program that a request can need."""
+        long = "a " * self.max_length
+        for width in self._steps:
+            for texts in ([("a",) * width], [("a",) * width] * 2, [(long,) * width]):
+                self.answer(texts)
+        for text in ("a", long):
+            self.attention((text,), 0)
+
+    def encode(self, texts: Sequence[tuple[str, ...]]) -> EncodedExamples:
+        """Texts, or pairs, as the model reads them."""
+        examples = [Example(str(number), each, None) for number, each in enumerate(texts)]
+        return encode_examples(self.tokenizer, examples, self.model.pair_encoding, self.max_length)
+
+    def answer(self, texts: Sequence[tuple[str, ...]]) -> tuple[dict[Task, np.ndarray], int]:
+        """The raw outputs of every task that takes so many texts, and how many texts had to be cut.
+
+        Args:
+          texts: at least one, or pairs: all of one width.
+
+        Returns:
+          An array [examples, ...] for each task, as `predict_logits` gives it.
+        """
+        width = len(texts[0])
+        encoded = self.encode(texts)
+        longest = encoded.lengths.max(axis=1)
+        short = np.flatnonzero(longest <= self._lengths[0])
+        at_once = ROWS // encoded.texts if len(short) > 1 else 1  # as many as surely fit, with one text a row
+        batches = [(short[i : i + at_once], self._lengths[0], at_once) for i in range(0, len(short), at_once)]
+        batches += [(np.array([i]), self._lengths[-1], 1) for i in np.flatnonzero(longest > self._lengths[0])]
+        outputs = np.zeros((len(encoded), sum(task.num_outputs for task in self.tasks[width])), np.float32)
+        for indices, length, slots in batches:
+            batch = pack(encoded, indices, BatchShape(slots * encoded.texts, length), slots)
+            with self._lock:
+                outputs[indices] = self._steps[width](self.params, _one_share(batch))[: len(indices)]
+        found, start = {}, 0
+        for task in self.tasks[width]:
+            columns = outputs[:, start : start + task.num_outputs]
+            found[task] = columns if KINDS[task.kind].per_class else columns[:, 0]
+            start += task.num_outputs
+        return found, encoded.truncated
+
+    def attention(self, texts: tuple[str, ...], which: int) -> tuple[list[str], np.ndarray]:
+        """What the tokens of a text attend to.
+
+        Args:
+          texts: one, or a pair.
+          which: of a pair that is read as two texts, 0 or 1; of all others 0.
+
+        Returns:
+          The text's tokens, and the weights [layers, heads, tokens, tokens], queries first.
+        """
+        encoded = self.encode([texts])
+        begin, end = encoded.offsets[which : which + 2]
+        size = int(end - begin)
+        alone = dataclasses.replace(
+            encoded,
+            tokens=encoded.tokens[begin:end],
+            token_types=encoded.token_types[begin:end],
+            offsets=np.array([0, size]),
+            texts=1,
+        )
+        length = next(length for length in self._lengths if length >= size)
+        with self._lock:
+            weights = np.asarray(self._attend(self.params, pack(alone, np.array([0]), BatchShape(1, length), 1)))
+        return self.tokenizer.names(alone.tokens.tolist()), weights[:, 0, :, :size, :size]
+
+    def _predict(self, width: int) -> Callable[[Params, PackedBatch], jax.Array]:
+        """Outputs of all tasks of a width, side by side. XLA finds that their encoders are one."""
+
+        def predict(params: Params, batch: PackedBatch) -> jax.Array:
+            outputs = [predict_logits(self.model, task, params, batch) for task in self.tasks[width]]
+            return jnp.concatenate([each.reshape(len(batch.weights), -1) for each in outputs], axis=1)
+
+        return predict
+
+
+def _one_share(batch: PackedBatch) -> PackedBatch:
+    """The batch as one device's share of a batch."""
+    return jax.tree.map(lambda array: array[None], batch)

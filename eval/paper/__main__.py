@@ -1,0 +1,244 @@
+"""`python -m eval.paper`: the paper's tables and figure, ours beside theirs; trains what is missing."""
+
+import dataclasses
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from bert_jax.cli.command import run_command
+from bert_jax.cli.interrupt import Interrupt
+from bert_jax.cli.settings import AT_LEAST_1, Parts, flat, setting, settings_of
+from bert_jax.data.sample import SAMPLE
+from bert_jax.definition import find_tasks
+from bert_jax.errors import InputError
+from bert_jax.tasks import COURSE_TASKS
+from eval.overlaps import audit_tables
+from eval.paper.comparison import compare, print_comparison
+from eval.paper.experiment import find_result, judge_run, same_runs, train_run, write_result
+from eval.paper.published import FIGURE_EPOCHS, SHARES, TABLES, Experiment, read_stages, wanted_experiments
+from train.config import TrainConfig
+from train.inputs import read_tables
+from train.recipes import RECIPES
+from train.resolve import RANDOM
+from train.runs.folder import make_folder
+from train.stages import resolve_stages, start_config
+
+QUICK_SHARE = 0.25  # of the train tables
+RESAMPLES, QUICK_RESAMPLES = 1000, 200  # draws of each interval
+SUITED_LR = 3e-5  # the best of three for MiniLM-L6 on SST alone: docs/paper.md
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What is made."""
+
+    list: bool = setting(False, "Say what there is, and which runs each table needs.")
+    table: str | None = setting(None, "Tables to make, such as 1 or 1,3.")
+    figure: Literal["1"] | None = setting(None, "Figure to make; there is one.")
+    all: bool = setting(False, "Make all tables and the figure.")
+    only: str | None = setting(
+        None,
+        "Runs to train, by their names in --list, with commas between them. No table is made: several commands "
+        "can share "
+        "the runs of one, on one machine or on more, and another one makes it of their results.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How the runs are trained."""
+
+    data_dir: Path | None = setting(None, "Folder with the course's tables. Default: the embedded sample.")
+    init: str | None = setting(None, "Weights to start from, as of train.main. Default: random.")
+    quick: bool = setting(
+        False, "One epoch on a quarter of the train tables: shows that it works, in minutes. Alone it means --all."
+    )
+    epochs: int | None = setting(
+        None,
+        "Passes over the data in the stages of heads alone and of everything. Default: the recipes'.",
+        range=AT_LEAST_1,
+    )
+    mlm_epochs: int | None = setting(
+        None, "Passes over the texts in masked LM. Default: the recipes'.", range=AT_LEAST_1
+    )
+    figure_epochs: int = setting(FIGURE_EPOCHS, "Passes over the data in the runs of Figure 1.", range=AT_LEAST_1)
+    suited_lr: float | None = setting(
+        None,
+        "Learning rate of the last stage in the table of rates that suit the weights. Default: 3e-5, or 1e-3 for "
+        "models "
+        "that start random.",
+    )
+    seed: int = setting(11711, "Seed of every run.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Where everything is kept."""
+
+    runs_dir: Path = setting(Path("runs/paper"), "Folder of the runs. Those that are there go on where they stopped.")
+    results: Path | None = setting(
+        None, "Folder of the results of finished runs, one file each. Default: RUNS_DIR/results."
+    )
+    output: Path | None = setting(None, "Folder of paper.json, report.html and the figure. Default: RUNS_DIR/report.")
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class PaperConfig(Parts):
+    """Makes the paper's tables and its figure: trains the runs that are missing, takes those that are finished.
+
+    Without --data_dir it trains tiny models on the embedded sample, which says nothing about the paper.
+    """
+
+    content: Content
+    training: Training
+    folders: Folders
+
+
+def main(flags: PaperConfig) -> None:
+    """Everything is checked before the first run starts, which may take hours."""
+    numbers, figure = chosen(flags)
+    if flags.content.list:
+        print_list(flags)
+        return
+    if not flags.content.only and importlib.util.find_spec("matplotlib") is None:
+        raise InputError("the report needs matplotlib: pip install matplotlib")
+    rate = flags.training.suited_lr or (SUITED_LR if flags.training.init else RANDOM.lr)
+    shares = SHARES if not flags.training.quick else (SHARES[0], SHARES[-1])
+    experiments = wanted_experiments(numbers, shares if figure else (), rate, flags.training.figure_epochs)
+    configs = only_asked(
+        {experiment.name: train_config(experiment, flags) for experiment in experiments}, flags.content.only
+    )
+    for config in configs.values():
+        read_tables(resolve_stages(config)[-1])
+    results_dir = flags.folders.results or flags.folders.runs_dir / "results"
+    output = flags.folders.output or flags.folders.runs_dir / "report"
+    for folder in (flags.folders.runs_dir, results_dir, output):
+        make_folder(folder)
+    results = train_missing(configs, results_dir, flags)
+    if flags.content.only:
+        for name in results:
+            print(f"result: {results_dir / name}.json")
+        return
+    comparison = compare(numbers, shares if figure else (), results, flags.training.figure_epochs)
+    print_comparison(comparison)
+    from eval.paper.page import write_report
+
+    audit = audit_tables(flags.training.data_dir or SAMPLE, tuple(COURSE_TASKS.values()))
+    for written in write_report(output, comparison, results, audit, describe(flags)):
+        print(f"written: {written}")
+
+
+def only_asked(configs: dict[str, TrainConfig], only: str | None) -> dict[str, TrainConfig]:
+    """The runs that --only names; all without it.
+
+    Raises:
+      InputError: one is none of these.
+    """
+    names = [name.strip() for name in only.split(",")] if only else list(configs)
+    for name in names:
+        if name not in configs:
+            raise InputError(f"--only={name}, but the runs asked for are {', '.join(configs)}")
+    return {name: configs[name] for name in configs if name in names}
+
+
+def train_missing(configs: dict[str, TrainConfig], results_dir: Path, flags: PaperConfig) -> dict[str, dict[str, Any]]:
+    """The result of each run, by its name; those that are not there yet are trained, judged and kept.
+
+    Raises:
+      Interrupted: a signal came; what is trained so far is saved.
+    """
+    known = {name: find_result(results_dir / f"{name}.json", config) for name, config in configs.items()}
+    results = {name: result for name, result in known.items() if result is not None}
+    missing = {name: config for name, config in configs.items() if name not in results}
+    print(f"{len(configs)} runs, {len(results)} of them finished", flush=True)
+    if not missing:
+        return results
+    if flags.training.quick:  # runs as short as these are sooner done if they are compiled fast rather than well
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    from train.devices.programs import Programs
+
+    programs = Programs()
+    with Interrupt() as interrupt:
+        for names, config in same_runs(missing):
+            print(
+                f"{len(results) + 1} of {len(configs)}  {', '.join(names)}  (see {config.run.run_dir}.log)", flush=True
+            )
+            train_run(config, flags.folders.runs_dir, interrupt, programs)
+            modes = set().union(*(read_stages(name) for name in names))
+            judged = judge_run(
+                config, modes, QUICK_RESAMPLES if flags.training.quick else RESAMPLES, interrupt, programs
+            )
+            for name in names:
+                results[name] = write_result(results_dir / f"{name}.json", config, judged)
+    return {name: results[name] for name in configs}
+
+
+def chosen(flags: PaperConfig) -> tuple[list[int], bool]:
+    """The tables and the figure that are asked for.
+
+    Raises:
+      InputError: none is, or one that does not exist.
+    """
+    if (
+        flags.content.all
+        or flags.content.list
+        or ((flags.training.quick or flags.content.only) and not flags.content.table and not flags.content.figure)
+    ):
+        return list(TABLES), True
+    try:
+        numbers = [int(part) for part in flags.content.table.split(",")] if flags.content.table else []
+    except ValueError:
+        numbers = [0]
+    if any(number not in TABLES for number in numbers):
+        raise InputError(f"--table={flags.content.table}, but there are tables 1 to {len(TABLES)}; see --list")
+    if not numbers and not flags.content.figure:
+        raise InputError("nothing is asked for: --table=N, --figure=1, --all, --quick or --list")
+    return numbers, flags.content.figure is not None
+
+
+def print_list(flags: PaperConfig) -> None:
+    """What can be made, and which runs it takes."""
+    for number, table in TABLES.items():
+        print(f"table {number}   {table.title}")
+        print("          " + ", ".join(dict.fromkeys(row.experiment for row in table.rows)))
+    print("figure 1  F1 of Quora on dev, in turn minus MT-DNN, against the share of Quora's train table")
+    study = wanted_experiments([], SHARES, SUITED_LR, flags.training.figure_epochs)
+    print("          " + ", ".join(experiment.name for experiment in study))
+    print("recipes")
+    for name, recipe in RECIPES.items():
+        print(f"          {name}: {recipe.about} ({', '.join(recipe.modes)})")
+
+
+def train_config(experiment: Experiment, flags: PaperConfig) -> TrainConfig:
+    """The settings of an experiment's run."""
+    start = start_config(experiment.recipe)
+    tasks = [task.name for task in find_tasks(start.tables.tasks)]
+    shares = dict.fromkeys(tasks, QUICK_SHARE if flags.training.quick else 1.0)
+    if "quora" in shares:
+        shares["quora"] *= experiment.share
+    settings: dict[str, Any] = {
+        "data_dir": flags.training.data_dir,
+        "init": flags.training.init,
+        "seed": flags.training.seed,
+        "run_dir": flags.folders.runs_dir / experiment.name,
+        "subset": ",".join(f"{task}={share:g}" for task, share in shares.items() if share < 1) or None,
+        "epochs": 1 if flags.training.quick else flags.training.epochs,
+    }
+    if "mlm" in RECIPES[experiment.recipe].modes:
+        settings["mlm_epochs"] = 1 if flags.training.quick else flags.training.mlm_epochs
+    if not flags.training.quick:
+        settings |= {"epochs": experiment.settings.get("epochs", settings["epochs"])}
+    more = {name: value for name, value in experiment.settings.items() if name != "epochs"}
+    return dataclasses.replace(start, **settings | more)
+
+
+def describe(flags: PaperConfig) -> list[str]:
+    """The flags that were given, for the report."""
+    settings = settings_of(PaperConfig)
+    given = {name: value for name, value in flat(flags).items() if value != settings[name].default}
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]
+
+
+if __name__ == "__main__":
+    run_command(PaperConfig, main, "eval.paper", trains=True)

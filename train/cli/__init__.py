@@ -1,0 +1,1 @@
+"""What `train.main` says before, after and in place of training."""

@@ -1,0 +1,1 @@
+"""Devices and processes, and the programs compiled for them."""

@@ -1,0 +1,1 @@
+"""What is kept of a run: its folder, record, log and checkpoints."""

@@ -1,0 +1,100 @@
+"""A run that has been trained, to be judged: its tasks, its tokenizer, and a checkpoint that predicts."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bert_jax.batches.corpus import Corpus
+from bert_jax.batches.packing import EncodedExamples
+from bert_jax.batches.tokenizer import Tokenizer, encode_examples
+from bert_jax.config import ModelConfig
+from bert_jax.data.tables import Example, Table
+from bert_jax.heads import Params
+from bert_jax.tasks import Task
+from eval.evaluate import predict_split, split_batches
+from eval.metrics import bootstrap, interval, score_task
+from train.devices.programs import Programs
+from train.inputs import run_tasks
+from train.resolve import RunConfig
+from train.runs.checkpoint import restore_params
+from train.runs.folder import open_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """A checkpoint of a run.
+
+    step: updates that made it.
+    params: on all devices of `programs`.
+    """
+
+    config: RunConfig
+    model: ModelConfig
+    tokenizer: Tokenizer
+    tasks: tuple[Task, ...]
+    step: int
+    params: Params
+    programs: Programs
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text may have."""
+        return min(self.config.reading.max_length, self.model.bert.max_position_embeddings)
+
+    def encode(self, examples: Sequence[Example]) -> EncodedExamples:
+        """Texts -> token ids, as in training."""
+        return encode_examples(self.tokenizer, examples, self.model.pair_encoding, self.max_length)
+
+    def predict(
+        self, task: Task, encoded: EncodedExamples, batch_size: int, check: Callable[[], None] = lambda: None
+    ) -> np.ndarray:
+        """A task's raw outputs, [examples, ...], in the order of the examples; of masked LM [masked tokens, 2].
+
+        Args:
+          check: called before each batch; raises to stop.
+        """
+        step, shares = self.programs.predict_step(self.model, task), self.programs.parallel.count
+        size, row_length = min(batch_size, len(encoded)), self.config.speed.row_length
+        batches = split_batches(task, encoded, self.tokenizer.vocab, size, shares, row_length)
+        params = self.programs.parallel.arrange(self.params)  # as in training, so that its programs serve here as well
+        return predict_split(lambda batch: step(params, batch), batches, check)
+
+    def judge(
+        self, task: Task, table: Table | Corpus, batch_size: int, check: Callable[[], None], resamples: int
+    ) -> dict[str, Any]:
+        """Scores of a task on a table, every row once.
+
+        Args:
+          check: as in `predict`.
+          resamples: draws of the 95 % bootstrap interval.
+
+        Returns:
+          Its scores; `interval` of its metric; and of the table `rows`, those left out in words (`left_out`), how many
+          these are (`skipped`), and how many texts were `cut`.
+        """
+        encoded = self.encode(table.examples)
+        outputs = self.predict(task, encoded, batch_size, check)
+        return {
+            **score_task(task, outputs, encoded.labels),
+            "interval": interval(bootstrap(task, outputs, encoded.labels, resamples)[task.metric]),
+            "rows": len(table.examples),
+            "left_out": table.left_out,
+            "skipped": table.skipped,
+            "cut": encoded.truncated,
+        }
+
+
+def restore_run(path: Path, which: Literal["best", "latest"], programs: Programs) -> FinishedRun:
+    """The best or the newest checkpoint of a run; of a recipe, that of the last stage that was begun.
+
+    Raises:
+      InputError: the folder is no run.
+      WeightsError: it has no checkpoint, or a damaged one.
+    """
+    folder, config, model, tokenizer = open_folder(path)
+    tasks = run_tasks(config)
+    step, params = restore_params(folder.checkpoints, folder.fingerprint, model, tasks, which)
+    return FinishedRun(config, model, tokenizer, tasks, step, programs.parallel.place(params), programs)
