@@ -19,10 +19,11 @@ from benchmarks.texts import (
     sorted_batches,
 )
 from bert_jax.batches.batches import Batches, training_batches
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.masked import mask_batches
 from bert_jax.batches.masking import mask_vocabulary
 from bert_jax.batches.order import batches_per_epoch
-from bert_jax.batches.packing import BatchShape, EncodedExamples
+from bert_jax.batches.packing import BatchShape
 from bert_jax.batches.tokenizer import SPECIAL_TOKENS
 from bert_jax.config import SIZES
 from bert_jax.flops import encoder_flops, masked_lm_flops

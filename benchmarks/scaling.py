@@ -21,7 +21,7 @@ import tyro
 from rich.console import Console
 
 from bert_jax.batches.batches import training_batches
-from bert_jax.batches.packing import EncodedExamples
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.tokenizer import encode_examples, read_tokenizer
 from bert_jax.config import SIZES, ModelConfig
 from bert_jax.data.sample import SAMPLE

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_jax.batches.packing import EncodedExamples
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.tokenizer import encode_examples, read_tokenizer
 from bert_jax.data.tables import find_file, read_table
 from bert_jax.tasks import Split, Task

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from bert_jax.batches.batches import Batches, evaluation_batches
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.masked import mask_batches
 from bert_jax.batches.masking import mask_vocabulary
-from bert_jax.batches.packing import EncodedExamples, PackedBatch
+from bert_jax.batches.packing import PackedBatch
 from bert_jax.tasks import Task
 from eval.metrics import score_task
 

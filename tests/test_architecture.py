@@ -23,6 +23,7 @@ STEP = {
     "train.losses",
     "train.stacking",
     *(f"bert_jax.{name}" for name in ("config", "tasks", "heads", "modules", "dropout", "errors")),
+    "bert_jax.batches.encoded",
     "bert_jax.batches.packing",
     *(f"bert_jax.kernels.{name}" for name in ("linear", "backend", "fused_attention")),
 }

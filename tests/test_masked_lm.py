@@ -11,9 +11,10 @@ import pytest
 import safetensors.numpy
 
 from bert_jax.batches.batches import training_batches
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.masked import mask_batches
 from bert_jax.batches.masking import MaskVocabulary, mask_tokens
-from bert_jax.batches.packing import EncodedExamples, PackedBatch
+from bert_jax.batches.packing import PackedBatch
 from bert_jax.heads import MaskedLmHead, encode, init_params, predict_logits, used_parts
 from bert_jax.tasks import MASKED_LM
 from bert_jax.weights.folder import load_weights, save_model

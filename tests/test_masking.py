@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bert_jax.batches.corpus import make_corpus
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.masking import MaskedTokens, MaskVocabulary, mask_tokens, mask_vocabulary, max_masked
-from bert_jax.batches.packing import BatchShape, EncodedExamples, pack
+from bert_jax.batches.packing import BatchShape, pack
 from bert_jax.batches.tokenizer import SPECIAL_TOKENS, read_tokenizer
 from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import Example, Table, find_file, read_table

@@ -4,10 +4,10 @@ import dataclasses
 from collections import Counter
 
 from bert_jax.batches.batches import Batches, training_batches
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.masked import mask_batches
 from bert_jax.batches.masking import mask_vocabulary
 from bert_jax.batches.order import batches_per_epoch
-from bert_jax.batches.packing import EncodedExamples
 from bert_jax.batches.tokenizer import encode_examples
 from bert_jax.config import ModelConfig
 from bert_jax.errors import InputError, counted

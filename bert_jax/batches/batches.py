@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.order import batch_indices, batches_per_epoch
-from bert_jax.batches.packing import BatchShape, EncodedExamples, PackedBatch, assign_rows, pack, plan_shapes
+from bert_jax.batches.packing import BatchShape, PackedBatch, assign_rows, pack, plan_shapes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bert_jax.batches.packing import EncodedExamples
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.tokenizer import SPECIAL_TOKENS
 
 MASKED = 0.15  # of the tokens that are not special

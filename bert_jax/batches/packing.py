@@ -5,7 +5,6 @@ about a tenth, and changes neither the loss nor the gradients: attention stays i
 each, and dropout is keyed by the example.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,38 +12,11 @@ import numpy as np
 from flax import struct
 from jax import Array
 
+from bert_jax.batches.encoded import EncodedExamples
+
 # Work of a token beside its row's length, in units of what one attended position costs it: a row twice as long must
 # save this much padding to pay for itself.
 TOKEN_COST = 512
-
-
-@dataclasses.dataclass(frozen=True)
-class EncodedExamples:
-    """All examples of a split as token ids, ready to be packed. A pair that is encoded jointly is one text.
-
-    tokens, token_types: [tokens], all texts one after the other.
-    offsets: [examples * texts + 1], where each text begins.
-    labels: [examples] float32; 0 where there is no label.
-    ids: the examples' ids, as in the table.
-    texts: texts an example, 1 or 2.
-    truncated: number of texts that were longer than the limit.
-    """
-
-    tokens: np.ndarray
-    token_types: np.ndarray
-    offsets: np.ndarray
-    labels: np.ndarray
-    ids: list[str]
-    texts: int
-    truncated: int
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each text: [examples, texts]."""
-        return np.diff(self.offsets).reshape(-1, self.texts)
 
 
 class PackedBatch(struct.PyTreeNode):

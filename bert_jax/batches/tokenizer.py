@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer as WordPieceTokenizer
 from tokenizers import models, normalizers, pre_tokenizers
 
-from bert_jax.batches.packing import EncodedExamples
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.config import PairEncoding
 from bert_jax.data.tables import Example
 from bert_jax.errors import WeightsError, quote

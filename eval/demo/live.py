@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bert_jax.attention import attention_weights
-from bert_jax.batches.packing import BatchShape, EncodedExamples, PackedBatch, pack
+from bert_jax.batches.encoded import EncodedExamples
+from bert_jax.batches.packing import BatchShape, PackedBatch, pack
 from bert_jax.batches.tokenizer import Tokenizer, encode_examples
 from bert_jax.config import ModelConfig
 from bert_jax.data.tables import Example

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bert_jax.batches.corpus import Corpus
-from bert_jax.batches.packing import EncodedExamples
+from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.tokenizer import Tokenizer, encode_examples
 from bert_jax.config import ModelConfig
 from bert_jax.data.tables import Example, Table
