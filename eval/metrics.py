@@ -98,7 +98,7 @@ class Scores:
     score: (task, raw outputs, labels [examples, ...]) -> scores by name, the kind's metrics among them.
     answer: (task, one raw output) -> the number of its label, and a score of it.
     probabilities: one raw output -> the probability of each label, from 0 on; none of a score.
-    number: the type that a prediction is written as.
+    cell: (task, one prediction) -> what a file of predictions says.
     meaning: (task) -> what a raw output is.
     """
 
@@ -106,7 +106,7 @@ class Scores:
     score: Callable[[Task, np.ndarray, np.ndarray], dict[str, Any]]
     answer: Callable[[Task, Any], tuple[Any, float]]
     probabilities: Callable[[Any], Sequence[float]] = lambda _: ()
-    number: type = float
+    cell: Callable[[Task, Any], Any] = lambda task, label: task.labels[int(label)] if task.labels else float(label)
     meaning: Callable[[Task], str] = lambda task: f"outputs of {task.name}"
 
 
@@ -164,7 +164,7 @@ SCORES: dict[str, Scores] = {
         score_classes,
         likeliest,
         scipy.special.softmax,
-        int,
+        lambda task, label: task.labels[int(label)] if task.labels else int(label),
         lambda task: f"logits of the classes {', '.join(map(str, task.labels)) or f'0 to {task.max_label}'}",
     ),
     "paraphrase": Scores(

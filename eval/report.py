@@ -11,6 +11,8 @@ from rich.table import Table
 from bert_jax.tasks import Task
 from eval.metrics import summarize
 
+HEADINGS = {"accuracy": "accuracy", "macro_f1": "macro F1", "pearson": "Pearson", "spearman": "Spearman"}
+
 
 def format_score(value: float) -> str:
     """Three digits, or the word where there is no score.
@@ -37,10 +39,10 @@ def print_scores(scores: Mapping[Task, Mapping[str, Any]], rows: Mapping[Task, i
     if all(task.is_masked_lm for task in scores):
         print_masked(scores, rows, title)
         return
-    table = new_table(title, "task", "rows", "accuracy", "macro F1", "Pearson", "Spearman")
+    names = list(dict.fromkeys([*HEADINGS, *(task.metric for task in scores)]))
+    table = new_table(title, "task", "rows", *(HEADINGS.get(name, name) for name in names))
     table.add_column("F1 by class", no_wrap=True)
     for task, values in scores.items():
-        names = ("accuracy", "macro_f1", "pearson", "spearman")
         cells = [format_score(values[name]) if name in values else "" for name in names]
         by_class = " ".join(f"{value:.2f}" for value in values.get("f1", []))
         table.add_row(task.name, str(rows[task]), *cells, by_class)

@@ -51,8 +51,7 @@ def format_predictions(task: Task, ids: Sequence[str], outputs: np.ndarray) -> s
     from eval.metrics import SCORES  # SciPy takes a second to import
 
     kind = SCORES[task.kind]
-    predicted = kind.predict(task, outputs)
-    values = [task.labels[int(label)] for label in predicted] if task.labels else map(kind.number, predicted)
+    values = [kind.cell(task, each) for each in kind.predict(task, outputs)]
     rows = zip(ids, values, strict=True)
     return f"id \t {task.prediction_column} \n" + "".join(f"{id_} , {value} \n" for id_, value in rows)
 

@@ -7,13 +7,14 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 from bert_jax.data.tables import Example
 from bert_jax.errors import InputError, counted, perhaps
 from bert_jax.tasks import Split, Task
+from train.devices.shared import programs
 from train.extend import Addition, extended
 from train.inputs import find_source, read_examples, run_tasks
 from train.runs import log
@@ -24,9 +25,10 @@ from train.runs.record import told
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from train.devices.programs import Programs
     from train.runs.finished import FinishedRun
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 Which = Literal["best", "latest"]
 RESAMPLES = 1000  # draws of each interval
 
@@ -44,6 +46,17 @@ class Prediction(NamedTuple):
     score: float
     probabilities: tuple[float, ...]
     words: str
+
+
+def _extended(method: Callable[Concatenate["Run", Given], Result]) -> Callable[Concatenate["Run", Given], Result]:
+    """The method of a Run while the program is extended by what the run needs."""
+
+    @functools.wraps(method)
+    def within(self: "Run", *args: Given.args, **kwargs: Given.kwargs) -> Result:
+        with extended(self._added):
+            return method(self, *args, **kwargs)
+
+    return within
 
 
 class Run:
@@ -111,6 +124,7 @@ class Run:
             wanted = f"python -m train.main --init={self._folder.model} trains tasks from it"
             raise InputError(f"{named or self.run_dir} is a masked LM, which gives texts no labels; {wanted}")
 
+    @_extended
     def predict(
         self,
         task: str,
@@ -133,17 +147,17 @@ class Run:
 
         from eval.answers import in_words
 
-        with extended(self._added):
-            encoded = self.restored.encode(examples)
-            if encoded.truncated:
-                cut = counted(encoded.truncated, "text")
-                print(f"cut to {self.restored.max_length} tokens: {cut}", file=sys.stderr)
-            answers = [in_words(found, each) for each in self.restored.predict(found, encoded, batch_size, check)]
+        encoded = self.restored.encode(examples)
+        if encoded.truncated:
+            cut = counted(encoded.truncated, "text")
+            print(f"cut to {self.restored.max_length} tokens: {cut}", file=sys.stderr)
+        answers = [in_words(found, each) for each in self.restored.predict(found, encoded, batch_size, check)]
         return [
             Prediction(a["label"], a["score"], tuple(each["probability"] for each in a["labels"]), a["words"])
             for a in answers
         ]
 
+    @_extended
     def evaluate(
         self,
         split: Split = "dev",
@@ -169,9 +183,8 @@ class Run:
         source = find_source(tables, Path(data_dir) if data_dir else None)
         read = {task: read_examples(tables, source, task, split) for task in self.tasks.values()}
 
-        with extended(self._added):
-            run = self.restore(devices)
-            return {task.name: run.judge(task, table, batch_size, check, RESAMPLES) for task, table in read.items()}
+        run = self.restore(devices)
+        return {task.name: run.judge(task, table, batch_size, check, RESAMPLES) for task, table in read.items()}
 
     def encode(self, texts: Sequence[str], pooling: Pooled | None = None, batch_size: int = 32) -> np.ndarray:
         """Embeddings of texts: [texts, hidden] float32.
@@ -200,6 +213,7 @@ class Run:
             max_length=self.config.reading.max_length,
         )
 
+    @_extended
     def export(self, folder: str | Path, task: str | None = None) -> int:
         """Writes its model into a new folder that transformers, sentence-transformers and `init` load, with a card.
 
@@ -237,8 +251,7 @@ class Run:
             scores=next((log.with_nan(entry["dev"]) for entry in reversed(judged) if entry["step"] == run.step), {}),
             stages=records,
         )
-        with extended(self._added):
-            write_export(path, card, params, self.tokenizer, run.max_length)
+        write_export(path, card, params, self.tokenizer, run.max_length)
         return run.step
 
     def plot(self) -> "Figure":
@@ -257,6 +270,7 @@ class Run:
         """Its checkpoint on one device, read when it is asked for the first time."""
         return self.restore(1)
 
+    @_extended
     def restore(self, devices: int | None) -> "FinishedRun":
         """Its checkpoint on some devices, or on all.
 
@@ -266,27 +280,7 @@ class Run:
         """
         from train.runs.finished import restore_run
 
-        with extended(self._added):
-            return restore_run(self.run_dir, self.checkpoint, programs(devices))
-
-
-def programs(devices: int | None = None, method: Any = None) -> "Programs":
-    """Compiled steps, which all runs of this process on the same devices share.
-
-    Args:
-      devices: how many; all if it is not said.
-      method: as `Parallel` takes it.
-    """
-    import jax
-
-    return _programs(devices or jax.local_device_count(), method)
-
-
-@functools.cache
-def _programs(devices: int, method: Any) -> "Programs":
-    from train.devices.programs import Programs
-
-    return Programs(devices, method)
+        return restore_run(self.run_dir, self.checkpoint, programs(devices))
 
 
 def _example(task: Task, number: int, text: Any) -> Example:
