@@ -31,36 +31,29 @@ class Settings:
     AdamW and type, in turn, each side in a process of its own. On a busy machine the figures mean little.
     """
 
-    case: tyro.conf.UseAppendAction[tuple[str, ...]] = setting(
-        (), "A case to measure, such as C1; several with commas between them, or the flag again. Default: all."
-    )
-    model: str | None = setting(None, "Only the cases of this size of model.")
-    dtype: Dtype | None = setting(None, "Only the cases that compute in this type.")
-    quick: bool = setting(
-        False, "Every CPU case with a tiny model and two batches, to see that it works; without torch, our side alone."
-    )
-    ours_only: bool = setting(False, "Leave out the rival.")
-    rival_python: str | None = setting(
-        None, "The Python of an environment with torch and transformers. Default: the one that runs this."
-    )
-    data_dir: Path | None = setting(
-        None, "Folder with the course's tables. Default: random words, texts as long as the tables' are."
-    )
-    vocab: str = setting(
-        "all-minilm-l6-v2",
-        "Where the vocabulary for --data_dir is: a folder, a hub id, or a package, as for --init of train.main.",
-    )
-    output: Path = setting(Path("runs/benchmark.json"), "Where everything that was measured goes, as JSON.")
-    repeats: int | None = setting(
-        None,
-        "Pairs of runs, ours and the rival's, of each piece of work. Default: 5, or 2 with --quick.",
-        range=AT_LEAST_1,
-    )
-    batches: int | None = setting(
-        None,
-        "Batches of an epoch or a dev set that stand for all of them; 0 is all. Default: the case's own, 8 of an "
-        "epoch on a CPU, 64 on a GPU.",
-    )
+    case: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A case to measure, such as C1; several with commas between them, or the flag again. Default: all."""
+    model: str | None = None
+    """Only the cases of this size of model."""
+    dtype: Dtype | None = None
+    """Only the cases that compute in this type."""
+    quick: bool = False
+    """Every CPU case with a tiny model and two batches, to see that it works; without torch, our side alone."""
+    ours_only: bool = False
+    """Leave out the rival."""
+    rival_python: str | None = None
+    """The Python of an environment with torch and transformers. Default: the one that runs this."""
+    data_dir: Path | None = None
+    """Folder with the course's tables. Default: random words, texts as long as the tables' are."""
+    vocab: str = "all-minilm-l6-v2"
+    """Where the vocabulary for --data_dir is: a folder, a hub id, or a package, as for --init of train.main."""
+    output: Path = Path("runs/benchmark.json")
+    """Where everything that was measured goes, as JSON."""
+    repeats: int | None = setting(None, range=AT_LEAST_1)
+    """Pairs of runs, ours and the rival's, of each piece of work. Default: 5, or 2 with --quick."""
+    batches: int | None = None
+    """Batches of an epoch or a dev set that stand for all of them; 0 is all. Default: the case's own, 8 of an epoch on
+    a CPU, 64 on a GPU."""
 
 
 def main(settings: Settings) -> None:

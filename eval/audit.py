@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 
 from bert_jax.cli.command import run_command
-from bert_jax.cli.settings import setting
 from bert_jax.data.sample import SAMPLE
 from bert_jax.definition import find_tasks
 from bert_jax.tasks import COURSE_TASKS
@@ -22,11 +21,12 @@ class AuditConfig:
     stand in another split as well.
     """
 
-    data_dir: Path | None = setting(None, "Folder with the tables. Default: the embedded sample.")
-    tasks: str = setting(
-        "sst,cfimdb,quora,sts", "Tasks, separated by commas; files that the folder lacks are left out."
-    )
-    json: bool = setting(False, "Print one JSON object instead of tables.")
+    data_dir: Path | None = None
+    """Folder with the tables. Default: the embedded sample."""
+    tasks: str = "sst,cfimdb,quora,sts"
+    """Tasks, separated by commas; files that the folder lacks are left out."""
+    json: bool = False
+    """Print one JSON object instead of tables."""
 
 
 def main(flags: AuditConfig) -> None:

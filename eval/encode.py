@@ -23,22 +23,17 @@ class EncodeConfig(Judged):
     They are a run's, as its heads read them, or those of weights.
     """
 
-    output: Path = setting(help="File to write; it ends in .npy.")
-    run_dir: Path | None = setting(None, "Folder of the run.")  # type: ignore[assignment]
-    init: str | None = setting(
-        None, "In place of a run, weights: a Hugging Face folder, a hub id (owner/name@revision) or all-minilm-l6-v2."
-    )
-    pooling: Pooled | None = setting(
-        None,
-        "The last hidden state of [CLS], BERT's pooler on it, or the mean over all tokens of the text. Default: "
-        "what the "
-        "run's heads read; of weights and of a masked LM the mean.",
-    )
-    max_length: int | None = setting(
-        None,
-        "Tokens a text may have; longer ones are cut. Default: as in training; of weights 512.",
-        range=between(8, 512),
-    )
+    output: Path
+    """File to write; it ends in .npy."""
+    run_dir: Path | None = None  # type: ignore[assignment]
+    """Folder of the run."""
+    init: str | None = None
+    """In place of a run, weights: a Hugging Face folder, a hub id (owner/name@revision) or all-minilm-l6-v2."""
+    pooling: Pooled | None = None
+    """The last hidden state of [CLS], BERT's pooler on it, or the mean over all tokens of the text. Default: what the
+    run's heads read; of weights and of a masked LM the mean."""
+    max_length: int | None = setting(None, range=between(8, 512))
+    """Tokens a text may have; longer ones are cut. Default: as in training; of weights 512."""
 
 
 def main(flags: EncodeConfig) -> None:

@@ -6,7 +6,6 @@ from typing import Literal
 
 from bert_jax.cli.command import run_command
 from bert_jax.cli.interrupt import Interrupt
-from bert_jax.cli.settings import setting
 from train.cli.judging import OnDevices
 
 
@@ -17,8 +16,10 @@ class EvalConfig(OnDevices):
     Of a masked LM: how well it predicts masked tokens of the tables' texts.
     """
 
-    data_dir: Path | None = setting(None, "Folder with the tables. Default: the one the run was trained on.")
-    split: Literal["dev", "train"] = setting("dev", "Which tables.")
+    data_dir: Path | None = None
+    """Folder with the tables. Default: the one the run was trained on."""
+    split: Literal["dev", "train"] = "dev"
+    """Which tables."""
 
 
 def main(flags: EvalConfig) -> None:

@@ -5,7 +5,6 @@ import json
 
 from bert_jax.cli.command import read_stdin, run_command
 from bert_jax.cli.interrupt import Interrupt
-from bert_jax.cli.settings import setting
 from bert_jax.errors import InputError, counted
 from bert_jax.tasks import Task
 from train.cli.judging import Judged
@@ -15,7 +14,8 @@ from train.cli.judging import Judged
 class PredictConfig(Judged):
     """Predicts for the texts on standard input, one a line; a pair is two columns with a tab between them."""
 
-    task: str = setting(help="Which of the run's tasks.")
+    task: str
+    """Which of the run's tasks."""
 
 
 def read_texts(task: Task, lines: list[str]) -> list[tuple[str, ...]]:

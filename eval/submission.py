@@ -11,7 +11,6 @@ import numpy as np
 
 from bert_jax.cli.command import run_command
 from bert_jax.cli.interrupt import Interrupt
-from bert_jax.cli.settings import setting
 from bert_jax.data.tables import Table
 from bert_jax.definition import find_tasks
 from bert_jax.errors import StorageError, WeightsError, counted
@@ -34,8 +33,10 @@ class SubmissionConfig(OnDevices):
     A run of a single task of sentiment has that project's names; of a recipe both stages are written then.
     """
 
-    data_dir: Path | None = setting(None, "Folder with the tables. Default: the one the run was trained on.")
-    output: Path | None = setting(None, "Folder that gets predictions/ and predictions.zip. Default: that of the run.")
+    data_dir: Path | None = None
+    """Folder with the tables. Default: the one the run was trained on."""
+    output: Path | None = None
+    """Folder that gets predictions/ and predictions.zip. Default: that of the run."""
 
 
 def format_predictions(task: Task, ids: Sequence[str], outputs: np.ndarray) -> str:

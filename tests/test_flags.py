@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bert_jax.cli.flags import parse_flags
-from bert_jax.cli.settings import check_ranges, setting, settings_of
+from bert_jax.cli.settings import check_ranges, settings_of
 from bert_jax.errors import InputError
 from eval.paper.__main__ import PaperConfig
 from train.config import TrainConfig
@@ -35,8 +35,11 @@ def help_of(module: str, columns: int) -> str:
 class Two:
     """Two flags."""
 
-    first: int = setting(help="What comes first.")
-    second: str = setting("b", "What comes then.")
+    first: int
+    """What comes
+    first."""
+    second: str = "b"
+    """What comes then."""
 
 
 @pytest.mark.parametrize("config", [TrainConfig, PaperConfig])

@@ -1,8 +1,9 @@
 """The embedded sample is what its script makes, and can be told apart."""
 
-from bert_jax.data.sample import SAMPLE, make
+from bert_jax.data.sample import SAMPLE
 from bert_jax.data.tables import find_file, read_table
 from bert_jax.tasks import COURSE_TASKS, TASKS, Split
+from tests.references import make_sample as make
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 

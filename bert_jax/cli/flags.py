@@ -61,8 +61,8 @@ def parse_flags(
         values[taker] = tuple(words)
     if any(_name(arg) in ASKS for arg in args):
         _ask_tyro(config_class, settings, module, args, start(values) if start else None, trains)
-    required = [field.name for field in dataclasses.fields(config_class) if field.default is dataclasses.MISSING]  # type: ignore[arg-type]
-    missing = [f"--{n} ({settings[n].help.rstrip('.')})" for n in required if n in settings and n not in values]
+    required = {name: each.help.rstrip(".") for name, each in settings.items() if each.default is dataclasses.MISSING}
+    missing = [f"--{name} ({about})" for name, about in required.items() if name not in values]
     if missing:
         raise InputError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     return dataclasses.replace(start(values), **values) if start else config_class(**values)  # type: ignore[type-var]
@@ -110,12 +110,12 @@ def parse_values(config_class: type, texts: Mapping[str, str], settings: Mapping
     Raises:
       InputError: a value is of another type, none of the choices, or out of range; or the file cannot be used.
     """
-    early = [name for name in texts if settings[name].early]
     values: dict[str, Any] = {}
-    if FILE in texts and FILE in settings:
-        values = read_settings_file(config_class, Path(texts[FILE]))
-    for name in (*early, *(name for name in texts if name not in early and name != FILE)):
+    for name in sorted(texts, key=lambda name: (settings[name].early is None, name != FILE)):
         each, text = settings[name], texts[name]
+        if name == FILE:
+            values |= read_settings_file(config_class, Path(text))
+            continue
         try:
             values[name] = text == "True" if each.is_switch else each.parse(text)
         except ValueError:
@@ -146,11 +146,10 @@ def _make_flags(config_class: type, settings: Mapping[str, Setting], default: An
     import tyro
 
     now = flat(default) if default is not None else {}
-    required = {f.name for f in dataclasses.fields(config_class) if f.default is dataclasses.MISSING}  # type: ignore[arg-type]
     headings: dict[str, list[tuple[str, Any, Any]]] = {}
     for name, each in settings.items():
         value = now.get(name, each.default)
-        needed = name in required and not each.part
+        needed = each.default is dataclasses.MISSING
         look = tyro.conf.arg(
             help=each.help, metavar=_metavar(each), help_behavior_hint=None if needed else _say_default
         )
@@ -160,7 +159,7 @@ def _make_flags(config_class: type, settings: Mapping[str, Setting], default: An
             hint = words | None if type(None) in typing.get_args(each.hint) else words
         hint = Annotated[tyro.conf.Positional[hint] if each.words else hint, look]
         field = dataclasses.field() if needed else dataclasses.field(default=value)
-        headings.setdefault(each.part or each.heading, []).append((name, hint, field))
+        headings.setdefault(each.part, []).append((name, hint, field))
     if set(headings) == {""}:
         return dataclasses.make_dataclass(config_class.__name__, headings[""], kw_only=True)
     parts = []

@@ -4,8 +4,12 @@ A command's settings are one dataclass, or a dataclass of parts (`Parts`). A par
 and a heading of the help; as flags, in a settings file and in a record all settings are flat, each under its own name.
 """
 
+import ast
 import dataclasses
 import functools
+import inspect
+import itertools
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -38,47 +42,42 @@ def between(low: int, high: int) -> Range:
 
 
 def setting(
-    default: Any = dataclasses.MISSING,
-    help: str = "",  # noqa: A002  as in argparse
+    default: Any,
     *,
     range: Range | None = None,  # noqa: A002
     choices: Callable[[], Collection[str]] | None = None,
     resume: Resume = "another",
     of_process: bool = False,
     since: str = "",
-    heading: str = "",
     early: Callable[[Any], object] | None = None,
     words: bool = False,
 ) -> Any:
-    """A field of a dataclass of settings.
+    """A field of a dataclass of settings that has more to it than a default. The string below a field is its help.
 
     Args:
       choices: the words that it may be, where its type does not say them.
       of_process: whether each process of a run may have its own.
       since: the version that brought it; a run's record has it only where it is not the default.
-      heading: above it in the help.
       early: called with its value before any other setting is read, which may then depend on it.
       words: whether it takes the words that belong to no flag.
     """
-    metadata = {name: value for name, value in locals().items() if name != "default"}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={k: v for k, v in locals().items() if k != "default"})
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A field as `setting` made it, and the part that it is in."""
+    """A field of settings, and the part that it is in."""
 
     name: str
     part: str
     hint: Any
     default: Any
-    help: str = ""
+    help: str
     range: Range | None = None
     choices: Callable[[], Collection[str]] | None = None
     resume: Resume = "another"
     of_process: bool = False
     since: str = ""
-    heading: str = ""
     early: Callable[[Any], object] | None = None
     words: bool = False
 
@@ -149,17 +148,32 @@ def members(hint: Any) -> list[Any]:
 
 @functools.cache
 def settings_of(config_class: type) -> dict[str, Setting]:
-    """All settings of a dataclass, or of its parts, by name and in their order."""
-    hints = typing.get_type_hints(config_class)
+    """All settings of a dataclass, or of its parts, by name and in their order. One that is required has no default."""
+    hints, docs = typing.get_type_hints(config_class), _field_docs(config_class)
     found: dict[str, Setting] = {}
     for field in dataclasses.fields(config_class):
-        if dataclasses.is_dataclass(hints[field.name]):
-            inner = settings_of(hints[field.name])
-            found |= {name: dataclasses.replace(each, part=field.name) for name, each in inner.items()}
+        name, hint = field.name, hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            inner = settings_of(hint)  # type: ignore[arg-type]
+            found |= {each.name: dataclasses.replace(each, part=name) for each in inner.values()}
         else:
-            default = None if field.default is dataclasses.MISSING else field.default
-            found[field.name] = Setting(field.name, "", hints[field.name], default, **field.metadata)
+            found[name] = Setting(name, "", hint, field.default, docs.get(name, ""), **field.metadata)
     return found
+
+
+def _field_docs(config_class: type) -> dict[str, str]:
+    """The string below each field of a dataclass and of those that it inherits from, on one line."""
+    docs = {}
+    for each in reversed(config_class.__mro__[:-1]):
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        except OSError:  # there is no source
+            continue
+        assert isinstance(body, ast.ClassDef)
+        for field, below in itertools.pairwise(body.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+                docs[field.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
+    return docs
 
 
 class Parts:

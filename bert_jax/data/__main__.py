@@ -27,12 +27,14 @@ from bert_jax.errors import InputError, Interrupted, UserError, perhaps
 class DownloadConfig:
     """Fetches public data from their official places, holds them to their SHA-256, and says what else there is."""
 
-    names: tuple[str, ...] = setting((), f"What to fetch: {', '.join(PUBLIC)}. Default: everything.", words=True)
-    data_dir: Path = setting(Path("data"), "Folder of the Sentiment Treebank.")
-    tfds_dir: Path | None = setting(
-        None, "TensorFlow Datasets' folder, for the others. Default: $TFDS_DATA_DIR, or ~/tensorflow_datasets."
-    )
-    list: bool = setting(False, "Say what there is, and fetch nothing.")
+    names: tuple[str, ...] = setting((), words=True)
+    """What to fetch: sst, sst2, qqp, stsb, mrpc, cola, imdb. Default: everything."""
+    data_dir: Path = Path("data")
+    """Folder of the Sentiment Treebank."""
+    tfds_dir: Path | None = None
+    """TensorFlow Datasets' folder, for the others. Default: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
+    list: bool = False
+    """Say what there is, and fetch nothing."""
 
 
 def download(sets: Mapping[str, PublicSet], names: Sequence[str], data_dir: Path, tfds_dir: Path) -> None:

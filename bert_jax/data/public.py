@@ -8,14 +8,11 @@ hash of the Sentiment Treebank is that of CorpusLoaders.jl, which refuses any ot
 
 import dataclasses
 import os
+import tomllib
 from pathlib import Path
 from typing import Literal
 
 from bert_jax.tasks import COURSE_TASKS
-
-GLUE = "https://dl.fbaipublicfiles.com/glue/data"
-MRPC = "https://dl.fbaipublicfiles.com/senteval/senteval_data"
-MRPC_DEV = "https://firebasestorage.googleapis.com/v0/b/mtl-sentence-representations.appspot.com/o"
 
 # The files of the Sentiment Treebank that train.stanford reads, and the folder that they have in its archive.
 TREEBANK = "stanfordSentimentTreebank"
@@ -51,73 +48,16 @@ class PublicSet:
         return "size unknown" if None in sizes else f"{sum(size or 0 for size in sizes) / 1e6:,.1f} MB"
 
 
-def _glue(name: str, sha256: str, size: int) -> tuple[PublicFile, ...]:
-    return (PublicFile(f"{GLUE}/{name}", name, sha256, size),)
+def _read() -> dict[str, PublicSet]:
+    """The sets in `public.toml`, by name."""
+    values = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    return {
+        name: PublicSet(each["about"], tuple(PublicFile(**file) for file in each["files"]), each["reader"])
+        for name, each in values.items()
+    }
 
 
-PUBLIC: dict[str, PublicSet] = {
-    "sst": PublicSet(
-        "Stanford Sentiment Treebank, five labels",
-        (
-            PublicFile(
-                f"https://nlp.stanford.edu/~socherr/{TREEBANK}.zip",
-                f"{TREEBANK}.zip",
-                "3f5209483b46bbf129cacbbbe6ae02fe780407034f61cf6342b7833257c3f1db",
-            ),
-        ),
-        "stanford",
-    ),
-    "sst2": PublicSet(
-        "GLUE's SST-2, two labels",
-        _glue("SST-2.zip", "d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa", 7439277),
-    ),
-    "qqp": PublicSet(
-        "GLUE's Quora question pairs",
-        _glue("QQP.zip", "40e7c862c04eb26ee04b67fd900e76c45c6ba8e6d8fab4f8f1f8072a1a3fbae0", 41696084),
-    ),
-    "stsb": PublicSet(
-        "GLUE's STS benchmark",
-        _glue("STS-B.zip", "e60a6393de5a8b5b9bac5020a1554b54e3691f9d600b775bd131e613ac179c85", 802872),
-    ),
-    "mrpc": PublicSet(
-        "GLUE's Microsoft paraphrases",
-        (
-            PublicFile(
-                f"{MRPC_DEV}/data%2Fmrpc_dev_ids.tsv?alt=media&token=ec5c0836-31d5-48f4-b431-7480817f1adc",
-                "data_mrpc_dev_ids.tsv",
-                "971d7767d81b997fd9060ade0ec23c4fc31cbb226a55d1bd4a1bac474eb81dc7",
-                6222,
-            ),
-            PublicFile(
-                f"{MRPC}/msr_paraphrase_train.txt",
-                "msr_paraphrase_train.txt",
-                "60a9b09084528f0673eedee2b69cb941920f0b8cd0eeccefc464a98768457f89",
-                1047044,
-            ),
-            PublicFile(
-                f"{MRPC}/msr_paraphrase_test.txt",
-                "msr_paraphrase_test.txt",
-                "a04e271090879aaba6423d65b94950c089298587d9c084bf9cd7439bd785f784",
-                441275,
-            ),
-        ),
-    ),
-    "cola": PublicSet(
-        "GLUE's linguistic acceptability",
-        _glue("CoLA.zip", "f212fcd832b8f7b435fb991f101abf89f96b933ab400603bf198960dfc32cbff", 376971),
-    ),
-    "imdb": PublicSet(
-        "IMDB reviews, two labels",
-        (
-            PublicFile(
-                "http://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
-                "aclImdb_v1.tar.gz",
-                "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
-                84125825,
-            ),
-        ),
-    ),
-}
+PUBLIC = _read()
 
 
 def default_folder() -> Path:

@@ -5,7 +5,6 @@ import dataclasses
 import io
 from pathlib import Path
 
-from bert_jax.cli.settings import setting
 from bert_jax.data.stanford import read_stanford
 from bert_jax.data.tables import Example
 from bert_jax.errors import InputError, StorageError
@@ -19,11 +18,12 @@ SST = TASKS["sst"]
 class StanfordConfig:
     """Writes SST-5 as the course's tables, for --data_dir, from the files of Stanford's Sentiment Treebank."""
 
-    stanford_dir: Path = setting(
-        help="Folder with datasetSentences.txt, datasetSplit.txt, dictionary.txt and sentiment_labels.txt."
-    )
-    data_dir: Path = setting(help="Folder that gets ids-sst-train.csv, ids-sst-dev.csv and ids-sst-test-student.csv.")
-    phrases: bool = setting(False, "Add labelled phrases of the train sentences to the train table.")
+    stanford_dir: Path
+    """Folder with datasetSentences.txt, datasetSplit.txt, dictionary.txt and sentiment_labels.txt."""
+    data_dir: Path
+    """Folder that gets ids-sst-train.csv, ids-sst-dev.csv and ids-sst-test-student.csv."""
+    phrases: bool = False
+    """Add labelled phrases of the train sentences to the train table."""
 
 
 def format_table(examples: list[Example]) -> str:

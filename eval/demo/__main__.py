@@ -9,7 +9,6 @@ import time
 from importlib.util import find_spec
 
 from bert_jax.cli.command import run_command
-from bert_jax.cli.settings import setting
 from bert_jax.errors import InputError
 from train.cli.judging import OfRun
 
@@ -20,11 +19,10 @@ class DemoConfig(OfRun):
     of many texts. It is served to this machine alone. Ctrl-C ends it.
     """
 
-    port: int = setting(8765, "Where the page is served; 0 for any port that is free.")
-    host: str = setting(
-        "127.0.0.1",
-        "Address that it is served on. Any but a loopback one lets other machines use the page, without a password.",
-    )
+    port: int = 8765
+    """Where the page is served; 0 for any port that is free."""
+    host: str = "127.0.0.1"
+    """Address that it is served on. Any but a loopback one lets other machines use the page, without a password."""
 
 
 def listen(host: str, port: int) -> socket.socket:

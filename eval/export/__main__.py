@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 from bert_jax.cli.command import run_command
-from bert_jax.cli.settings import setting
 from eval.export.usage import training_flags
 from train.cli.judging import OfRun
 
@@ -17,10 +16,10 @@ class ExportConfig(OfRun):
     The encoder is a BertModel, of a masked LM a BertForMaskedLM; the heads lie in heads.safetensors beside it.
     """
 
-    output: Path = setting(help="Folder to write; it is new or empty.")
-    task: str | None = setting(
-        None, "Makes it a BertForSequenceClassification of this task of the run, in place of a BertModel."
-    )
+    output: Path
+    """Folder to write; it is new or empty."""
+    task: str | None = None
+    """Makes it a BertForSequenceClassification of this task of the run, in place of a BertModel."""
 
 
 def main(flags: ExportConfig) -> None:

@@ -33,54 +33,52 @@ SUITED_LR = 3e-5  # the best of three for MiniLM-L6 on SST alone: docs/paper.md
 class Content:
     """What is made."""
 
-    list: bool = setting(False, "Say what there is, and which runs each table needs.")
-    table: str | None = setting(None, "Tables to make, such as 1 or 1,3.")
-    figure: Literal["1"] | None = setting(None, "Figure to make; there is one.")
-    all: bool = setting(False, "Make all tables and the figure.")
-    only: str | None = setting(
-        None,
-        "Runs to train, by their names in --list, with commas between them. No table is made: several commands "
-        "can share "
-        "the runs of one, on one machine or on more, and another one makes it of their results.",
-    )
+    list: bool = False
+    """Say what there is, and which runs each table needs."""
+    table: str | None = None
+    """Tables to make, such as 1 or 1,3."""
+    figure: Literal["1"] | None = None
+    """Figure to make; there is one."""
+    all: bool = False
+    """Make all tables and the figure."""
+    only: str | None = None
+    """Runs to train, by their names in --list, with commas between them. No table is made: several commands can share
+    the runs of one, on one machine or on more, and another one makes it of their results."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
     """How the runs are trained."""
 
-    data_dir: Path | None = setting(None, "Folder with the course's tables. Default: the embedded sample.")
-    init: str | None = setting(None, "Weights to start from, as of train.main. Default: random.")
-    quick: bool = setting(
-        False, "One epoch on a quarter of the train tables: shows that it works, in minutes. Alone it means --all."
-    )
-    epochs: int | None = setting(
-        None,
-        "Passes over the data in the stages of heads alone and of everything. Default: the recipes'.",
-        range=AT_LEAST_1,
-    )
-    mlm_epochs: int | None = setting(
-        None, "Passes over the texts in masked LM. Default: the recipes'.", range=AT_LEAST_1
-    )
-    figure_epochs: int = setting(FIGURE_EPOCHS, "Passes over the data in the runs of Figure 1.", range=AT_LEAST_1)
-    suited_lr: float | None = setting(
-        None,
-        "Learning rate of the last stage in the table of rates that suit the weights. Default: 3e-5, or 1e-3 for "
-        "models "
-        "that start random.",
-    )
-    seed: int = setting(11711, "Seed of every run.")
+    data_dir: Path | None = None
+    """Folder with the course's tables. Default: the embedded sample."""
+    init: str | None = None
+    """Weights to start from, as of train.main. Default: random."""
+    quick: bool = False
+    """One epoch on a quarter of the train tables: shows that it works, in minutes. Alone it means --all."""
+    epochs: int | None = setting(None, range=AT_LEAST_1)
+    """Passes over the data in the stages of heads alone and of everything. Default: the recipes'."""
+    mlm_epochs: int | None = setting(None, range=AT_LEAST_1)
+    """Passes over the texts in masked LM. Default: the recipes'."""
+    figure_epochs: int = setting(FIGURE_EPOCHS, range=AT_LEAST_1)
+    """Passes over the data in the runs of Figure 1."""
+    suited_lr: float | None = None
+    """Learning rate of the last stage in the table of rates that suit the weights. Default: 3e-5, or 1e-3 for models
+    that start random."""
+    seed: int = 11711
+    """Seed of every run."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Folders:
     """Where everything is kept."""
 
-    runs_dir: Path = setting(Path("runs/paper"), "Folder of the runs. Those that are there go on where they stopped.")
-    results: Path | None = setting(
-        None, "Folder of the results of finished runs, one file each. Default: RUNS_DIR/results."
-    )
-    output: Path | None = setting(None, "Folder of paper.json, report.html and the figure. Default: RUNS_DIR/report.")
+    runs_dir: Path = Path("runs/paper")
+    """Folder of the runs. Those that are there go on where they stopped."""
+    results: Path | None = None
+    """Folder of the results of finished runs, one file each. Default: RUNS_DIR/results."""
+    output: Path | None = None
+    """Folder of paper.json, report.html and the figure. Default: RUNS_DIR/report."""
 
 
 @dataclasses.dataclass(frozen=True, init=False)

@@ -13,11 +13,12 @@ from train.extend import load_extension
 class OfRun:
     """A run and one of its checkpoints."""
 
-    run_dir: Path = setting(help="Folder of the run.")
-    checkpoint: Literal["best", "latest"] = setting("best", "Which checkpoint.")
-    extend: Path | None = setting(
-        None, "The file that it was trained with, if that added kinds of tasks. It is run.", early=load_extension
-    )
+    run_dir: Path
+    """Folder of the run."""
+    checkpoint: Literal["best", "latest"] = "best"
+    """Which checkpoint."""
+    extend: Path | None = setting(None, early=load_extension)
+    """The file that it was trained with, if that added kinds of tasks. It is run."""
 
     def open(self) -> Run:
         """The run; what it needs of `extend` has been added when that flag was read."""
@@ -28,11 +29,13 @@ class OfRun:
 class Judged(OfRun):
     """A run that is given texts in batches."""
 
-    batch_size: int = setting(32, "Examples a batch, if they are of average length.", range=AT_LEAST_1)
+    batch_size: int = setting(32, range=AT_LEAST_1)
+    """Examples a batch, if they are of average length."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnDevices(Judged):
     """A run that is given texts in batches, on several devices if there are."""
 
-    devices: int | None = setting(None, "Number of devices. Default: all.")
+    devices: int | None = None
+    """Number of devices. Default: all."""

@@ -1,4 +1,4 @@
-"""Makes the embedded sample: `python -m bert_jax.data.sample.make`. The same bytes every time.
+"""Makes the embedded sample: `python -m tests.references.make_sample`. The same bytes every time.
 
 Tasks of generated sentences whose labels follow from the words: reviews with five grades of opinion, long reviews that
 are for or against a film, pairs of questions that ask for the same thing or not, and pairs of scenes that share their
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bert_jax.batches.tokenizer import SPECIAL_TOKENS
+from bert_jax.data.sample import SAMPLE
 
 SPLIT_SIZES = {"train": 960, "dev": 240, "test-student": 120}
 LONG_SPLIT_SIZES = {"train": 240, "dev": 120, "test-student": 120}
@@ -212,9 +213,8 @@ def write_vocabulary(folder: Path, corpus: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    here = Path(__file__).parent
-    texts = write_tables(here)
-    write_vocabulary(here, texts)
+    texts = write_tables(SAMPLE)
+    write_vocabulary(SAMPLE, texts)
     words = Counter(word for text in texts for word in text.split())
     rows = ", ".join(f"{stem} {sum(sizes.values())}" for stem, (_, _, sizes) in TABLES.items())
-    print(f"rows: {rows}; {len(words)} words in the {len(texts)} texts of the vocabulary; in {here}")
+    print(f"rows: {rows}; {len(words)} words in the {len(texts)} texts of the vocabulary; in {SAMPLE}")
