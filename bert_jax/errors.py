@@ -1,8 +1,9 @@
 """Errors that are the user's to mend. Each is one sentence; a program prints it and exits with its code."""
 
+import contextlib
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = 100
@@ -54,6 +55,15 @@ class Interrupted(UserError):
     """A signal stopped the program; what a run had is saved, and the same command goes on."""
 
     exit_code = 75
+
+
+@contextlib.contextmanager
+def refused(error: type[UserError], what: str) -> Iterator[None]:
+    """Raises what the system says of a file inside as an error of ours: `what`, a colon, and the reason."""
+    try:
+        yield
+    except OSError as reason:
+        raise error(f"{what}: {reason.strerror}") from None
 
 
 def counted(count: int, noun: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from bert_jax.cli.command import read_stdin, run_command
 from bert_jax.cli.interrupt import Interrupt
 from bert_jax.cli.settings import between, setting
-from bert_jax.errors import InputError, StorageError, counted
+from bert_jax.errors import InputError, StorageError, counted, refused
 from train.cli.judging import Judged
 from train.devices.shared import programs
 from train.runs.embedder import Embedder, Pooled
@@ -51,10 +51,8 @@ def main(flags: EncodeConfig) -> None:
         embeddings, cut = embedder.embed(texts, flags.pooling, flags.max_length, flags.batch_size, interrupt.check)
     buffer = io.BytesIO()
     np.save(buffer, embeddings)
-    try:
+    with refused(StorageError, f"--output={flags.output} cannot be written"):
         flags.output.write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise StorageError(f"--output={flags.output} cannot be written: {error.strerror}") from None
     of_them = f", {cut} of them cut" if cut else ""
     print(f"{counted(len(texts), 'text')}{of_them} -> {flags.output} {list(embeddings.shape)}", file=sys.stderr)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bert_jax.errors import InputError
+from bert_jax.errors import InputError, refused
 from bert_jax.tasks import KINDS, Kind
 
 # The table that each name adds to: the module that has it, and what it is called there.
@@ -87,10 +87,8 @@ def load_extension(path: Path) -> None:
     Raises:
       InputError: it cannot be read or run, or has none of the tables.
     """
-    try:
+    with refused(InputError, f"--extend={path} cannot be read"):
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"--extend={path} cannot be read: {error.strerror}") from None
     module = _run(path)
     tables = {name: getattr(module, name.upper()) for name in TABLES if hasattr(module, name.upper())}
     if not tables:

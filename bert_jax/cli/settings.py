@@ -5,6 +5,7 @@ and a heading of the help; as flags, in a settings file and in a record all sett
 """
 
 import ast
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -108,16 +109,11 @@ class Setting:
         Raises:
           ValueError: it means none.
         """
-        if text in self.options():
-            return text
         if text == "None" and type(None) in typing.get_args(self.hint):
             return None
-        for part in members(self.hint):
-            if part in (int, float, str, Path) and not (part is str and self.choices):
-                try:
-                    return part(text)
-                except ValueError:
-                    continue
+        for kind in (str, int, float):
+            with contextlib.suppress(ValueError):
+                return self.take(kind(text))
         raise ValueError(text)
 
     def take(self, value: Any) -> Any:
@@ -134,7 +130,7 @@ class Setting:
             if part is Path and isinstance(value, (str, Path)):
                 return Path(value)
             if part is float and type(value) in (int, float):
-                return value
+                return float(value)
             if part in (bool, int, str) and type(value) is part and not (self.choices and value not in self.choices()):
                 return value
         raise ValueError(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bert_jax.data.stanford import read_stanford
 from bert_jax.data.tables import Example
-from bert_jax.errors import InputError, StorageError
+from bert_jax.errors import InputError, StorageError, refused
 from bert_jax.files import write_atomically
 from bert_jax.tasks import TASKS
 
@@ -42,10 +42,8 @@ def write_tables(flags: StanfordConfig) -> None:
     for path in paths.values():
         if path.exists():
             raise InputError(f"{path} is there already; name another --data_dir, or delete it")
-    try:
+    with refused(StorageError, f"{flags.data_dir} cannot be written"):
         flags.data_dir.mkdir(exist_ok=True)
         for split, examples in rows.items():
             write_atomically(paths[split], format_table(examples))
             print(f"{len(examples):>8,} rows  {paths[split]}")
-    except OSError as error:
-        raise StorageError(f"{flags.data_dir} cannot be written: {error.strerror}") from None

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from bert_jax.errors import InputError, counted, quote
+from bert_jax.errors import InputError, counted, quote, refused
 from bert_jax.files import read_file
 from bert_jax.tasks import KINDS, Label, Split, Task
 
@@ -159,10 +159,8 @@ def read_bytes(path: Path) -> bytes:
     Raises:
       InputError: it cannot be read.
     """
-    try:
+    with refused(InputError, f"{path}:1: cannot be read"):
         return read_file(path)
-    except OSError as error:
-        raise InputError(f"{path}:1: cannot be read: {error.strerror}") from None
 
 
 def _lines(path: Path, data: bytes) -> list[str]:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bert_jax.errors import InputError, StorageError
+from bert_jax.errors import InputError, StorageError, refused
 
 
 def check_tensorboard() -> None:
@@ -59,7 +59,7 @@ class EventLog:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self.folder = folder
-        try:
+        with refused(StorageError, f"{folder} cannot be written"):
             folder.mkdir(exist_ok=True)
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
@@ -71,8 +71,6 @@ class EventLog:
             for entry in entries:
                 self._add(entry)
             self._writer.flush()
-        except OSError as error:
-            raise StorageError(f"{folder} cannot be written: {error.strerror}") from None
 
     def write(self, entry: Mapping[str, Any]) -> None:
         """Adds the numbers of one line of the log, to be seen at once.
@@ -80,11 +78,9 @@ class EventLog:
         Raises:
           StorageError: they cannot be written.
         """
-        try:
+        with refused(StorageError, f"{self.folder} cannot be written"):
             self._add(entry)
             self._writer.flush()
-        except OSError as error:
-            raise StorageError(f"{self.folder} cannot be written: {error.strerror}") from None
 
     def close(self) -> None:
         """Closes the file. What a full disk did not take has been an error before."""

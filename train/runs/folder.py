@@ -15,12 +15,12 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bert_jax.batches.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.config import BertConfig, ModelConfig
 from bert_jax.definition import define, find_tasks, split_names
-from bert_jax.errors import InputError, StorageError, UserError, WeightsError
+from bert_jax.errors import InputError, StorageError, UserError, WeightsError, refused
 from bert_jax.files import read_json, replace_folder, write_atomically
 from bert_jax.tasks import Task
 from bert_jax.weights.folder import save_model
@@ -44,44 +44,30 @@ OF_A_RECIPE = re.compile(r"[1-9]-[a-z]+|config\.toml(\.unfinished)?|predictions(
 RUNS = Path("runs")  # the only folder, beside that of the run itself, that is made if it is not there
 
 
+class _Inside:
+    """A path in a run's folder, by what it is called there."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, run: "RunDir", _: type) -> Path:
+        return run.path / self.name
+
+
 @dataclasses.dataclass(frozen=True)
 class RunDir:
     """Paths inside a run's folder, and the fingerprint of the run: its settings, tables, vocabulary and weights."""
 
     path: Path
     fingerprint: str
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config.json"
-
-    @property
-    def settings(self) -> Path:
-        return self.path / "config.toml"
-
-    @property
-    def tokenizer(self) -> Path:
-        return self.path / "tokenizer"
-
-    @property
-    def tasks(self) -> Path:
-        return self.path / "tasks"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def curves(self) -> Path:
-        return self.path / "learning_curves.png"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def model(self) -> Path:
-        return self.path / "model"
+    config: ClassVar = _Inside("config.json")
+    settings: ClassVar = _Inside("config.toml")
+    tokenizer: ClassVar = _Inside("tokenizer")
+    tasks: ClassVar = _Inside("tasks")
+    metrics: ClassVar = _Inside("metrics.jsonl")
+    curves: ClassVar = _Inside("learning_curves.png")
+    checkpoints: ClassVar = _Inside("checkpoints")
+    model: ClassVar = _Inside("model")
 
 
 @contextlib.contextmanager
@@ -128,7 +114,7 @@ def start_run(
             _check_same_run(run, record)
         else:
             shutil.rmtree(run.tasks, ignore_errors=True)  # of another run
-        try:
+        with refused(StorageError, f"{run.path} cannot be written"):
             run.tokenizer.mkdir(exist_ok=True)
             tokenizer.save(run.tokenizer)
             for task in own:
@@ -136,8 +122,6 @@ def start_run(
                 write_atomically(run.tasks / f"{task.name}.toml", define(task))
             write_atomically(run.settings, repeat(config))
             write_atomically(run.config, json.dumps(record, indent=2) + "\n")
-        except OSError as error:
-            raise StorageError(f"{run.path} cannot be written: {error.strerror}") from None
         yield run
 
 
@@ -153,10 +137,8 @@ def make_recipe_folder(path: Path, settings: TrainConfig | None) -> None:
         raise InputError(f"{path} holds {others[0]} and is no recipe's run; name a folder that is new or empty")
     make_folder(path)
     if settings:
-        try:
+        with refused(StorageError, f"{path} cannot be written"):
             write_atomically(path / "config.toml", repeat(settings))
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def make_folder(path: Path) -> None:
@@ -165,10 +147,8 @@ def make_folder(path: Path) -> None:
     Raises:
       StorageError: it cannot be made.
     """
-    try:
+    with refused(StorageError, f"{path} cannot be made"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be made: {error.strerror}") from None
 
 
 def _check_place(path: Path) -> list[str]:
@@ -183,10 +163,8 @@ def _check_place(path: Path) -> list[str]:
         raise StorageError(f"{path} is a file, but a run needs a folder")
     if not path.parent.is_dir() and path.parent != RUNS:
         raise StorageError(f"{path} cannot be made: there is no folder {path.parent}")
-    try:
+    with refused(StorageError, f"{path} cannot be read"):
         return sorted(inner.name for inner in path.iterdir()) if path.exists() else []
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _check_folder(run: RunDir) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bert_jax.errors import StorageError, WeightsError
+from bert_jax.errors import StorageError, WeightsError, refused
 from bert_jax.files import sync_folder, write_atomically
 
 
@@ -27,15 +27,12 @@ def append(path: Path, entry: dict[str, Any]) -> None:
 
     Dev scores are on the disk before the checkpoint says that it has been evaluated: they are not scored again.
     """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(without_nan(entry)) + "\n")
-            if "dev" in entry:
-                file.flush()
-                os.fsync(file.fileno())
-                sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from None
+    with refused(StorageError, f"{path} cannot be written"), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(without_nan(entry)) + "\n")
+        if "dev" in entry:
+            file.flush()
+            os.fsync(file.fileno())
+            sync_folder(path.parent)
 
 
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
