@@ -129,7 +129,7 @@ class Setting:
                 return value
             if part is Path and isinstance(value, (str, Path)):
                 return Path(value)
-            if part is float and type(value) in (int, float):
+            if part is float and isinstance(value, (int, float)) and not isinstance(value, bool):
                 return float(value)
             if part in (bool, int, str) and type(value) is part and not (self.choices and value not in self.choices()):
                 return value
