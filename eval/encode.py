@@ -12,8 +12,8 @@ from bert_jax.cli.interrupt import Interrupt
 from bert_jax.cli.settings import between, setting
 from bert_jax.errors import InputError, StorageError, counted
 from train.cli.judging import Judged
+from train.devices.pool import programs
 from train.runs.embedder import Embedder, Pooled
-from train.runs.opened import programs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,10 @@ from bert_jax.cli.interrupt import Interrupt
 from bert_jax.cli.settings import take_all
 from bert_jax.cli.settings_file import read_settings_file
 from train.config import TrainConfig
+from train.devices.pool import programs
 from train.extend import additions, extended, load_extension, make_additions
-from train.runs.opened import Prediction, Run, Which, programs
+from train.runs.opened import Run, Which
+from train.runs.questions import Prediction
 from train.stages import prepare_stages, run_stages, with_recipe
 
 __all__ = ["Prediction", "Run", "fit", "open_run"]

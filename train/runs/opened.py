@@ -7,43 +7,28 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bert_jax.data.tables import Example
 from bert_jax.errors import InputError, counted, perhaps
 from bert_jax.tasks import Split, Task
+from train.devices.pool import programs
 from train.extend import Addition, extended
 from train.inputs import find_source, read_examples, run_tasks
 from train.runs import log
 from train.runs.embedder import Embedder, Pooled
 from train.runs.folder import open_folder, read_record, stage_folders
+from train.runs.questions import Prediction, task_examples
 from train.runs.record import told
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from train.devices.programs import Programs
     from train.runs.finished import FinishedRun
 
 Which = Literal["best", "latest"]
 RESAMPLES = 1000  # draws of each interval
-
-
-class Prediction(NamedTuple):
-    """What a run says of a text or a pair.
-
-    label: as it stands in the task's tables; of a similarity the nearest whole number.
-    score: the probability of the label; of a paraphrase that it is one; of a similarity the raw output.
-    probabilities: of each label, from the first on; a similarity has none.
-    words: what the label means.
-    """
-
-    label: Any
-    score: float
-    probabilities: tuple[float, ...]
-    words: str
 
 
 class Run:
@@ -127,7 +112,7 @@ class Run:
           InputError: there is no such task, or a text is none, or no pair where the task takes pairs.
         """
         found = self.find_task(task)
-        examples = [_example(found, number, text) for number, text in enumerate(texts)]
+        examples = task_examples(found, texts)
         if not examples:
             return []
 
@@ -268,31 +253,3 @@ class Run:
 
         with extended(self._added):
             return restore_run(self.run_dir, self.checkpoint, programs(devices))
-
-
-def programs(devices: int | None = None, method: Any = None) -> "Programs":
-    """Compiled steps, which all runs of this process on the same devices share.
-
-    Args:
-      devices: how many; all if it is not said.
-      method: as `Parallel` takes it.
-    """
-    import jax
-
-    return _programs(devices or jax.local_device_count(), method)
-
-
-@functools.cache
-def _programs(devices: int, method: Any) -> "Programs":
-    from train.devices.programs import Programs
-
-    return Programs(devices, method)
-
-
-def _example(task: Task, number: int, text: Any) -> Example:
-    texts = (text,) if isinstance(text, str) else tuple(text) if isinstance(text, (tuple, list)) else ()
-    wanted = len(task.text_columns)
-    if len(texts) != wanted or not all(isinstance(each, str) for each in texts):
-        shape = "a text" if wanted == 1 else "a pair, (first, second)"
-        raise InputError(f"texts[{number}] is {text!r:.100}, but task {task.name} takes {shape}")
-    return Example(str(number), texts, None)
