@@ -12,6 +12,7 @@ from typing import Any
 from bert_jax.cli.interrupt import Interrupt
 from bert_jax.cli.settings import take_all
 from bert_jax.cli.settings_file import read_settings_file
+from train.cli.progress import in_notebook
 from train.config import TrainConfig
 from train.devices.pool import programs
 from train.extend import additions, extended, load_extension, make_additions
@@ -49,7 +50,7 @@ def fit(
     """
     tables = {name: rows for name, rows in locals().items() if name != "settings"}
     with contextlib.ExitStack() as entered:
-        if "ipykernel" in sys.modules:  # where stderr is printed on red
+        if in_notebook():  # where stderr is printed on red
             entered.enter_context(contextlib.redirect_stderr(sys.stdout))
         entered.enter_context(extended(make_additions(tables)))
         config = make_config(settings)
