@@ -60,7 +60,7 @@ def fit(
 
             print_forecast(stages)
             return None
-        interrupt = entered.enter_context(Interrupt())
+        interrupt = entered.enter_context(Interrupt(own_process=False))
         machine = config.machine
         shared = None if machine.coordinator else programs(machine.devices, machine.parallel)
         run_stages(stages, interrupt, shared, given=config)
