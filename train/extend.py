@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bert_jax.errors import InputError
-from bert_jax.tasks import KINDS
+from bert_jax.tasks import KINDS, Kind
 
 # The table that each name adds to: the module that has it, and what it is called there.
 TABLES = {
@@ -39,12 +39,13 @@ class Addition(NamedTuple):
     sha256: str
 
 
-_added: list[tuple[Addition, Any]] = []  # those that are there now, each with the row that was there before
+# Those that are there now, each with the row that was there before, and for a head the kind of that name.
+_added: list[tuple[Addition, Any, Kind | None]] = []
 
 
 def additions() -> list[Addition]:
     """What has been added, in its order."""
-    return [addition for addition, _ in _added]
+    return [addition for addition, *_ in _added]
 
 
 def digests() -> dict[str, str]:
@@ -62,10 +63,10 @@ def extended(rows: Sequence[Addition]) -> Iterator[None]:
         yield
     finally:
         while len(_added) > start:
-            each, before = _added.pop()
+            each, before, kind = _added.pop()
             _put(_table(each.table), each.name, before)
-            if each.table == "heads" and getattr(each.row, "kind", None) is not None:
-                KINDS.pop(each.name, None)
+            if each.table == "heads":
+                _put(KINDS, each.name, kind)
 
 
 def make_additions(tables: Mapping[str, Mapping[str, Any] | None]) -> list[Addition]:
@@ -149,7 +150,7 @@ def _add(each: Addition) -> None:
     if not each.name.isidentifier():
         raise InputError(f"{each.table} has {each.name!r}, but a name is letters, digits and _")
     table = _table(each.table)
-    _added.append((each, table.get(each.name)))
+    _added.append((each, table.get(each.name), KINDS.get(each.name)))
     table[each.name] = each.row
     kind = getattr(each.row, "kind", None)
     if each.table == "heads" and kind is not None:
@@ -163,6 +164,6 @@ def _table(name: str) -> dict[str, Any]:
 
 def _put(table: dict[str, Any], name: str, row: Any) -> None:
     if row is None:
-        del table[name]
+        table.pop(name, None)
     else:
         table[name] = row

@@ -152,9 +152,8 @@ class Run:
         """
         tables = self.config.tables
         source = find_source(tables, Path(data_dir) if data_dir else None)
-        read = {task: read_examples(tables, source, task, split) for task in self.tasks.values()}
-
         with extended(self._added):
+            read = {task: read_examples(tables, source, task, split) for task in self.tasks.values()}
             run = self.restore(devices)
             return {task.name: run.judge(task, table, batch_size, check, RESAMPLES) for task, table in read.items()}
 
@@ -198,10 +197,13 @@ class Run:
           InputError: the folder is not empty, or the task's head is none that transformers can hold.
           StorageError: it cannot be written.
         """
+        with extended(self._added):
+            return self._export(Path(folder), task)
+
+    def _export(self, path: Path, task: str | None) -> int:
         from eval.export.card import Card
         from eval.export.folder import check_output, find_classifier, write_export
 
-        path = Path(folder)
         classifier = None if task is None else find_classifier(task, self.tasks, self.model)
         check_output(path, self.run_dir)
         records = [told(read_record(open_folder(stage)[0])) for stage in stage_folders(self.run_dir) or [self.path]]
@@ -222,8 +224,7 @@ class Run:
             scores=next((log.with_nan(entry["dev"]) for entry in reversed(judged) if entry["step"] == run.step), {}),
             stages=records,
         )
-        with extended(self._added):
-            write_export(path, card, params, self.tokenizer, run.max_length)
+        write_export(path, card, params, self.tokenizer, run.max_length)
         return run.step
 
     def plot(self) -> "Figure":
