@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bert_jax.data.tables import Table
 from bert_jax.errors import InputError, counted, perhaps
 from bert_jax.tasks import Split, Task
 from train.devices.pool import programs
 from train.extend import Addition, extended
-from train.inputs import find_source, read_examples, run_tasks
+from train.inputs import find_source, read_examples, read_split, run_tasks
+from train.resolve import subset_shares
 from train.runs import log
 from train.runs.embedder import Embedder, Pooled
 from train.runs.folder import open_folder, read_record, stage_folders
-from train.runs.questions import Prediction, task_examples
+from train.runs.questions import Prediction, as_examples, task_examples
 from train.runs.record import told
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from train.runs.finished import FinishedRun
+    from train.runs.finished import Attention, FinishedRun
 
 Which = Literal["best", "latest"]
 RESAMPLES = 1000  # draws of each interval
@@ -95,6 +97,19 @@ class Run:
         if self.is_masked_lm:
             wanted = f"python -m train.main --init={self._folder.model} trains tasks from it"
             raise InputError(f"{named or self.run_dir} is a masked LM, which gives texts no labels; {wanted}")
+
+    def table(self, task: str, split: Split = "dev") -> Table:
+        """Read a table of one of its tasks: `table("sst", "train").examples` are the rows that it is trained on.
+
+        Those of a test table come without labels.
+
+        Raises:
+          InputError: there is no such task, or the table is missing or wrong.
+        """
+        found, tables = self.find_task(task), self.config.tables
+        with extended(self._added):
+            share = subset_shares(tables).get(found.name, 1.0)
+            return read_split(find_source(tables), found, split, labelled=split != "test", share=share)
 
     def predict(
         self,
@@ -183,6 +198,15 @@ class Run:
             pooling="pooler" if has_pooler else "mean",
             max_length=self.config.reading.max_length,
         )
+
+    def attention(self, texts: Sequence[str], row_length: int = 64) -> "Attention":
+        """Compute how much each token of some texts attends to each other, in every layer and head.
+
+        Args:
+          row_length: tokens a row; as many texts as fit share one. A longer text makes all rows as long.
+        """
+        run = self.restored
+        return run.attention(run.encode(as_examples(texts)), row_length)
 
     def export(self, folder: str | Path, task: str | None = None) -> int:
         """Writes its model into a new folder that transformers, sentence-transformers and `init` load, with a card.
