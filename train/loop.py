@@ -18,6 +18,7 @@ from bert_jax.batches.packing import PackedBatch
 from bert_jax.cli.interrupt import Interrupt
 from bert_jax.errors import DivergedError, Interrupted
 from bert_jax.heads import Params
+from train.cli.progress import has_bar, progress_bar
 from train.step import TrainState
 
 CompiledStep = Callable[[TrainState, PackedBatch], tuple[TrainState, Mapping[str, jax.Array]]]
@@ -122,7 +123,7 @@ def fit(
     saved_at = time.monotonic()
     aside = 0.0  # seconds of saving and evaluating since the last update
 
-    with _progress(step, every.total) as bar:
+    with progress_bar(step, every.total) as bar:
 
         def save() -> None:
             nonlocal pending, saved_at
@@ -198,7 +199,7 @@ class _Window:
         text += f"  {self.examples / max(now - self.since, 1e-6):,.0f} examples/s"
         if step % self.every == 0:
             self.log({"step": step, "loss": means, "seconds": round(now - self.since, 3)})
-            if not sys.stderr.isatty():
+            if not has_bar():
                 print(f"step {step}  loss {text}", file=sys.stderr, flush=True)
             self.counters.losses, self.since, self.examples = {}, now, 0
         return text
@@ -212,11 +213,6 @@ class _Window:
         tqdm.write(f"step {step}  {what}: update skipped", file=sys.stderr)
         if counters.in_a_row == MAX_SKIPPED:
             raise DivergedError(f"{what} at update {step}, the third in a row to be skipped; a smaller --lr may help")
-
-
-def _progress(done: int, total: int) -> tqdm:
-    """A bar on a terminal; elsewhere the lines of `_Window` take its place."""
-    return tqdm(initial=done, total=total, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
 
 def _epoch_line(step: int, steps_per_epoch: int, scores: Mapping[str, Mapping[str, Any]]) -> str:

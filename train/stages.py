@@ -16,6 +16,7 @@ from bert_jax.definition import find_tasks, split_names
 from bert_jax.errors import InputError
 from bert_jax.tasks import KINDS
 from train.config import MLM_RATES, OF_A_PROCESS, SAME_CONTENT, TrainConfig
+from train.devices.shared import programs as shared_programs
 from train.inputs import Inputs, read_inputs, read_tables
 from train.recipes import EPOCHS, RECIPES, Mode
 from train.resolve import NOT_OF_MLM, PRETRAINED, RANDOM, RunConfig, check, resolve, run_name
@@ -207,10 +208,9 @@ def run_stage(
             print(f"complete: {folder.path}")
             return programs, True
         interrupt.check()
-        from train.devices.programs import Programs
         from train.run import train
 
-        programs = programs or Programs(stage.machine.devices, stage.machine.parallel)
+        programs = programs or shared_programs(stage.machine.devices, stage.machine.parallel)
         train(inputs, folder, interrupt, programs, is_last)
         return programs, is_last or is_complete(inputs, folder, programs)
 

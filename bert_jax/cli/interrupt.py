@@ -11,14 +11,17 @@ from bert_jax.errors import Interrupted
 class Interrupt:
     """While active, SIGINT, SIGTERM and SIGHUP are noted, and `check` tells of them; a second one stops at once.
 
+    It ends the process; a second SIGINT raises KeyboardInterrupt where the process is not the program's own.
+
     >>> with Interrupt() as interrupt:
     ...     interrupt.check()
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    def __init__(self) -> None:
+    def __init__(self, own_process: bool = True) -> None:
         self.signal_name: str | None = None
+        self.own_process = own_process
         self._before: dict = {}
 
     def __enter__(self) -> "Interrupt":
@@ -38,6 +41,8 @@ class Interrupt:
 
     def _note(self, number: int, _frame: types.FrameType | None) -> None:
         if self.signal_name is not None:
+            if number == signal.SIGINT and not self.own_process:
+                raise KeyboardInterrupt
             # No cleaning up: a checkpoint has its name only once it is whole.
             os.write(2, b"error: stopped at once; the last checkpoint is whole\n")
             os._exit(128 + number)

@@ -10,9 +10,9 @@ import numpy as np
 
 from bert_jax.batches.tokenizer import Tokenizer, encode_examples, read_tokenizer
 from bert_jax.config import ModelConfig
-from bert_jax.data.tables import Example
 from bert_jax.errors import InputError
 from bert_jax.weights.folder import find_weights, load_weights
+from train.runs.questions import as_examples
 
 if TYPE_CHECKING:
     import jax
@@ -78,7 +78,7 @@ class Embedder:
         self.check(pooling)
         pooling = pooling or self.pooling
         longest = min(max_length or self.max_length, self.model.bert.max_position_embeddings)
-        examples = [Example(str(number), (text,), None) for number, text in enumerate(texts)]
+        examples = as_examples(texts)
         encoded = encode_examples(self.tokenizer, examples, "separate", longest)
         if not examples:
             return np.zeros((0, self.model.bert.hidden_size), np.float32), 0

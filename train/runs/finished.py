@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from bert_jax.attention import attention_weights
 from bert_jax.batches.corpus import Corpus
 from bert_jax.batches.encoded import EncodedExamples
+from bert_jax.batches.packing import BatchShape, assign_rows, pack
 from bert_jax.batches.tokenizer import Tokenizer, encode_examples
 from bert_jax.config import ModelConfig
 from bert_jax.data.tables import Example, Table
@@ -21,6 +23,20 @@ from train.inputs import run_tasks
 from train.resolve import RunConfig
 from train.runs.checkpoint import restore_params
 from train.runs.folder import open_folder
+
+
+class Attention(NamedTuple):
+    """How much the tokens of some texts attend to each other. Texts share rows, as in training.
+
+    tokens: of each row, from its first place to its last.
+    segments: [rows, length], the number of the text that is in a place, from 1 on; 0 is padding.
+    weights: [layers, rows, heads, length, length], from the token of the first length to that of the second. Between
+      two texts they are 0; those of padding mean nothing.
+    """
+
+    tokens: list[list[str]]
+    segments: np.ndarray
+    weights: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +77,16 @@ class FinishedRun:
         batches = split_batches(task, encoded, self.tokenizer.vocab, size, shares, row_length)
         params = self.programs.parallel.arrange(self.params)  # as in training, so that its programs serve here as well
         return predict_split(lambda batch: step(params, batch), batches, check)
+
+    def attention(self, encoded: EncodedExamples, row_length: int) -> Attention:
+        """Compute what each token attends to, as `Run.attention` does."""
+        lengths = encoded.lengths.reshape(-1)
+        length = max(row_length, int(lengths.max(initial=1)))
+        shape = BatchShape(max(1, assign_rows(lengths, length)[2]), length)
+        batch = pack(encoded, np.arange(len(encoded)), shape, len(encoded))
+        tokens = [self.tokenizer.names(row) for row in np.asarray(batch.token_ids)]
+        weights = np.asarray(attention_weights(self.model, self.params, batch))
+        return Attention(tokens, np.asarray(batch.segment_ids), weights)
 
     def judge(
         self, task: Task, table: Table | Corpus, batch_size: int, check: Callable[[], None], resamples: int

@@ -7,45 +7,32 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
-from bert_jax.data.tables import Example
+from bert_jax.data.tables import Table
 from bert_jax.errors import InputError, counted, perhaps
 from bert_jax.tasks import Split, Task
 from train.devices.shared import programs
 from train.extend import Addition, extended
-from train.inputs import find_source, read_examples, run_tasks
+from train.inputs import find_source, read_examples, read_split, run_tasks
+from train.resolve import subset_shares
 from train.runs import log
 from train.runs.embedder import Embedder, Pooled
 from train.runs.folder import open_folder, read_record, stage_folders
+from train.runs.questions import Prediction, as_examples, task_examples
 from train.runs.record import told
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from train.runs.finished import FinishedRun
+    from train.runs.finished import Attention, FinishedRun
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 Which = Literal["best", "latest"]
 RESAMPLES = 1000  # draws of each interval
-
-
-class Prediction(NamedTuple):
-    """What a run says of a text or a pair.
-
-    label: as it stands in the task's tables; of a similarity the nearest whole number.
-    score: the probability of the label; of a paraphrase that it is one; of a similarity the raw output.
-    probabilities: of each label, from the first on; a similarity has none.
-    words: what the label means.
-    """
-
-    label: Any
-    score: float
-    probabilities: tuple[float, ...]
-    words: str
 
 
 def _extended(method: Callable[Concatenate["Run", Given], Result]) -> Callable[Concatenate["Run", Given], Result]:
@@ -125,6 +112,19 @@ class Run:
             raise InputError(f"{named or self.run_dir} is a masked LM, which gives texts no labels; {wanted}")
 
     @_extended
+    def table(self, task: str, split: Split = "dev") -> Table:
+        """Read a table of one of its tasks: `table("sst", "train").examples` are the rows that it is trained on.
+
+        Those of a test table come without labels.
+
+        Raises:
+          InputError: there is no such task, or the table is missing or wrong.
+        """
+        found, tables = self.find_task(task), self.config.tables
+        share = subset_shares(tables).get(found.name, 1.0)
+        return read_split(find_source(tables), found, split, labelled=split != "test", share=share)
+
+    @_extended
     def predict(
         self,
         task: str,
@@ -141,7 +141,7 @@ class Run:
           InputError: there is no such task, or a text is none, or no pair where the task takes pairs.
         """
         found = self.find_task(task)
-        examples = [_example(found, number, text) for number, text in enumerate(texts)]
+        examples = task_examples(found, texts)
         if not examples:
             return []
 
@@ -213,6 +213,15 @@ class Run:
             max_length=self.config.reading.max_length,
         )
 
+    def attention(self, texts: Sequence[str], row_length: int = 64) -> "Attention":
+        """Compute how much each token of some texts attends to each other, in every layer and head.
+
+        Args:
+          row_length: tokens a row; as many texts as fit share one. A longer text makes all rows as long.
+        """
+        run = self.restored
+        return run.attention(run.encode(as_examples(texts)), row_length)
+
     @_extended
     def export(self, folder: str | Path, task: str | None = None) -> int:
         """Writes its model into a new folder that transformers, sentence-transformers and `init` load, with a card.
@@ -227,10 +236,13 @@ class Run:
           InputError: the folder is not empty, or the task's head is none that transformers can hold.
           StorageError: it cannot be written.
         """
+        with extended(self._added):
+            return self._export(Path(folder), task)
+
+    def _export(self, path: Path, task: str | None) -> int:
         from eval.export.card import Card
         from eval.export.folder import check_output, find_classifier, write_export
 
-        path = Path(folder)
         classifier = None if task is None else find_classifier(task, self.tasks, self.model)
         check_output(path, self.run_dir)
         records = [told(read_record(open_folder(stage)[0])) for stage in stage_folders(self.run_dir) or [self.path]]
@@ -281,12 +293,3 @@ class Run:
         from train.runs.finished import restore_run
 
         return restore_run(self.run_dir, self.checkpoint, programs(devices))
-
-
-def _example(task: Task, number: int, text: Any) -> Example:
-    texts = (text,) if isinstance(text, str) else tuple(text) if isinstance(text, (tuple, list)) else ()
-    wanted = len(task.text_columns)
-    if len(texts) != wanted or not all(isinstance(each, str) for each in texts):
-        shape = "a text" if wanted == 1 else "a pair, (first, second)"
-        raise InputError(f"texts[{number}] is {text!r:.100}, but task {task.name} takes {shape}")
-    return Example(str(number), texts, None)
