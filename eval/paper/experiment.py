@@ -44,11 +44,8 @@ def train_flags(config: TrainConfig) -> list[str]:
 def identify(config: TrainConfig) -> dict[str, Any]:
     """What makes a result this result: the settings of each stage, and the SHA-256 of each file that is read."""
     stages = [stage_settings(stage) for stage in resolve_stages(config)]
-    paths = [
-        find_file(config.tables.data_dir or SAMPLE, task, split)
-        for task in find_tasks(config.tables.tasks)
-        for split in SPLITS
-    ]
+    source, tasks = config.tables.data_dir or SAMPLE, find_tasks(config.tables.tasks)
+    paths = [find_file(source, task, split) for task in tasks for split in SPLITS]
     if config.start.init:
         folder = find_weights(config.start.init)
         paths += [folder / "model.safetensors", *folder.glob(HEADS_FILE)]
@@ -151,29 +148,27 @@ def read_settings_of(stage: Path) -> dict[str, Any] | None:
 def judge_run(
     config: TrainConfig, modes: Collection[str], resamples: int, interrupt: Interrupt, programs: Programs
 ) -> dict[str, Any]:
-    """How a run's stages went, and scores of some of them on dev, of the last one on train as well.
+    """Tell how a run's stages went, and score some of them on dev, the last one on train as well.
 
     Args:
-      modes: of the stages that are scored.
+      modes: of the stages that are scored, at their best checkpoints.
       resamples: draws that the intervals are made of.
     """
     import jax
 
+    from train.runs.finished import restore_run
+
     stages = resolve_stages(config)
     judged: dict[str, Any] = {}
     for stage in stages:
-        curve = [
-            {"epoch": entry["epoch"], "dev": entry["dev"]} for entry in dev_entries(stage.run.run_dir / "metrics.jsonl")
-        ]
-        splits: tuple[Split, ...] = ("dev", "train") if stage is stages[-1] else ("dev",)
-        scored = stage.training.mode in modes
-        judged[stage.training.mode] = {
-            "epochs": stage.training.epochs,
-            "lr": stage.training.lr,
-            "batch_size": stage.training.batch_size,
-            "curve": curve,
-            **(judge_stage(stage, splits, resamples, interrupt, programs) if scored else {}),
-        }
+        told: dict[str, Any] = {name: getattr(stage.training, name) for name in ("epochs", "lr", "batch_size")}
+        entries = dev_entries(stage.run.run_dir / "metrics.jsonl")
+        told["curve"] = [{"epoch": entry["epoch"], "dev": entry["dev"]} for entry in entries]
+        if stage.training.mode in modes:
+            run = restore_run(stage.run.run_dir, "best", programs)
+            splits: tuple[Split, ...] = ("dev", "train") if stage is stages[-1] else ("dev",)
+            told |= {split: judge_split(run, stage, split, resamples, interrupt) for split in splits}
+        judged[stage.training.mode] = told
     device = jax.devices()[0]
     return {
         "command": " ".join(["python -m train.main", *train_flags(config)]),
@@ -183,20 +178,10 @@ def judge_run(
     }
 
 
-def judge_stage(
-    stage: RunConfig, splits: Sequence[Split], resamples: int, interrupt: Interrupt, programs: Programs
-) -> dict[str, Any]:
-    """Scores of the best checkpoint of a stage, their intervals on dev, and confusion matrices, by split."""
-    from train.runs.finished import restore_run
-
-    run = restore_run(stage.run.run_dir, "best", programs)
-    return {split: judge_split(run, stage, split, resamples, interrupt) for split in splits}
-
-
 def judge_split(
     run: FinishedRun, stage: RunConfig, split: Split, resamples: int, interrupt: Interrupt
 ) -> dict[str, Any]:
-    """Scores of a checkpoint on one split."""
+    """Score a checkpoint on one split: scores, their intervals on dev, and confusion matrices."""
     import numpy as np
 
     from eval.metrics import bootstrap, confusion, interval, score_task
