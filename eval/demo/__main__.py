@@ -64,11 +64,8 @@ def main(flags: DemoConfig) -> None:
         address, port = listening.getsockname()[:2]
         local = ipaddress.ip_address(address).is_loopback
         if not local:
-            print(
-                f"warning: --host={flags.host} serves the page to other machines as well, without a password",
-                file=sys.stderr,
-                flush=True,
-            )
+            warning = f"warning: --host={flags.host} serves the page to other machines as well, without a password"
+            print(warning, file=sys.stderr, flush=True)
         started = time.monotonic()
 
         import uvicorn
@@ -76,21 +73,20 @@ def main(flags: DemoConfig) -> None:
         from eval.demo.live import Live
         from eval.demo.server import make_app
 
-        restored, model = run.restored, run.model
-        parallel = restored.programs.parallel
-        tasks, max_length = restored.tasks, restored.max_length
-        live = Live(model, restored.params, run.tokenizer, tasks, max_length, parallel.compile_predict_step)
+        live = Live(run.restored)
         live.warm_up()
         about = {
             "run": flags.run_dir.resolve().name,
             "checkpoint": f"{flags.checkpoint} checkpoint, after update {run.step}",
-            "layers": model.bert.num_hidden_layers,
-            "heads": model.bert.num_attention_heads,
-            "joint": model.pair_encoding == "joint",
+            "layers": run.model.bert.num_hidden_layers,
+            "heads": run.model.bert.num_attention_heads,
+            "joint": run.model.pair_encoding == "joint",
         }
         seconds = time.monotonic() - started
         shown = f"[{address}]" if ":" in address else address
-        print(f"{parallel.compilations} programs compiled or loaded in {seconds:.0f} s", file=sys.stderr)
+        print(
+            f"{live.run.programs.parallel.compilations} programs compiled or loaded in {seconds:.0f} s", file=sys.stderr
+        )
         print(f"ready: http://{shown}:{port}/ (Ctrl-C ends it)", flush=True)
         settings = uvicorn.Config(
             make_app(live, about, local),
