@@ -129,8 +129,8 @@ def print_comparison(comparison: Comparison) -> None:
         for note in filled.notes:
             print(f" {note}")
     if comparison.figure:
-        headings = ("in turn", "MT-DNN", "difference")
-        table = new_table("Figure 1. F1 of Quora's paraphrases on dev", "share of Quora", *headings)
+        title = "Figure 1. F1 of Quora's paraphrases on dev"
+        table = new_table(title, "share of Quora", "in turn", "MT-DNN", "difference")
         for point in comparison.figure:
             gap = "undefined" if point.difference is None else f"{point.difference:+.3f}"
             table.add_row(f"{point.share:g}", str(point.in_turn), str(point.mtdnn), gap)

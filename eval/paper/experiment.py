@@ -65,7 +65,7 @@ def of_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_result(path: Path, config: TrainConfig) -> dict[str, Any] | None:
-    """A result that was written before, if it is that of a run with these settings and files.
+    """Read a result that was written before, if it is that of a run with these settings and files.
 
     Raises:
       InputError: the file holds something else.
@@ -95,30 +95,20 @@ def same_runs(configs: Mapping[str, TrainConfig]) -> list[tuple[list[str], Train
 
 
 def train_run(config: TrainConfig, runs_dir: Path, interrupt: Interrupt, programs: Programs) -> None:
-    """Trains a run to its end, or goes on with it; what it says goes to a file beside its folder.
+    """Train a run to its end, or go on with it; what it says goes to a file beside its folder.
 
     Raises:
       Interrupted: a signal came; the run has saved its state.
       UserError: it failed.
     """
-    stages = resolve_stages(config)
+    stages, log = resolve_stages(config), Path(f"{config.run.run_dir}.log")
     share_stages(stages, runs_dir)
-    with (
-        beside(stages, ".log").open("a", encoding="utf-8") as file,
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-    ):
+    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         run_stages(stages, interrupt, programs)
 
 
-def beside(stages: Sequence[RunConfig], ending: str) -> Path:
-    """A path beside the folder of a recipe's run."""
-    folder = stages[0].run.run_dir.parent
-    return folder.with_name(folder.name + ending)
-
-
 def share_stages(stages: Sequence[RunConfig], runs_dir: Path) -> None:
-    """Copies the stages that another run has in common with this one from its beginning, and has finished.
+    """Copy the stages that another run has in common with this one from its beginning, and has finished.
 
     A stage is a pure function of its settings and what it starts from, so its bytes would be the same. That
     it fits is checked again when the run starts.
@@ -130,7 +120,7 @@ def share_stages(stages: Sequence[RunConfig], runs_dir: Path) -> None:
             if not (there / "model").exists() or read_settings_of(there) != stage_settings(stage):
                 break
             if not here.exists():
-                copy = beside(stages, ".copy")
+                copy = Path(f"{here.parent}.copy")
                 shutil.rmtree(copy, ignore_errors=True)
                 shutil.copytree(there, copy)
                 here.parent.mkdir(exist_ok=True)
@@ -169,13 +159,10 @@ def judge_run(
             splits: tuple[Split, ...] = ("dev", "train") if stage is stages[-1] else ("dev",)
             told |= {split: judge_split(run, stage, split, resamples, interrupt) for split in splits}
         judged[stage.training.mode] = told
-    device = jax.devices()[0]
-    return {
-        "command": " ".join(["python -m train.main", *train_flags(config)]),
-        "machine": f"{jax.device_count()} x {device.device_kind}, {os.cpu_count()} cores, {platform.machine()}",
-        "versions": {"python": platform.python_version(), "jax": jax.__version__},
-        "stages": judged,
-    }
+    command = " ".join(["python -m train.main", *train_flags(config)])
+    machine = f"{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}"
+    versions = {"python": platform.python_version(), "jax": jax.__version__}
+    return {"command": command, "machine": machine, "versions": versions, "stages": judged}
 
 
 def judge_split(
@@ -197,11 +184,6 @@ def judge_split(
             draws = bootstrap(task, outputs, encoded.labels, resamples)
             intervals[task.name] = {name: interval(values) for name, values in draws.items()}
             drawn.append(draws[task.metric])
-    return {
-        "step": run.step,
-        "scores": scores,
-        "intervals": intervals,
-        "mean": float(np.mean([scores[task.name][task.metric] for task in run.tasks])),
-        "mean_interval": interval(np.mean(drawn, axis=0)) if drawn else None,
-        "confusion": matrices,
-    }
+    mean = float(np.mean([scores[task.name][task.metric] for task in run.tasks]))
+    means = {"mean": mean, "mean_interval": interval(np.mean(drawn, axis=0)) if drawn else None}
+    return {"step": run.step, "scores": scores, "intervals": intervals, **means, "confusion": matrices}

@@ -12,8 +12,6 @@ from eval.paper.comparison import Comparison, Filled, Number, as_json
 from eval.paper.plots import as_svg, draw_curves, draw_size_study, save_figure
 from eval.report import format_score
 
-PAGE = Path(__file__).with_name("page.html")
-
 
 def write_report(
     folder: Path, comparison: Comparison, results: Mapping[str, Any], audit: Mapping[str, Any], settings: Sequence[str]
@@ -33,8 +31,8 @@ def write_report(
         parts.append(section("F1 by class, dev", f1_table(multitask)))
         parts.append(section("Confusion, dev", "".join(matrices(n, r) for n, r in multitask.items())))
     parts += [audit_section(audit), section("How it was made", runs_table(results, settings))]
-    text = Template(PAGE.read_text(encoding="utf-8")).substitute(parts="\n".join(parts))
-    page.write_text(text, encoding="utf-8")
+    template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+    page.write_text(template.substitute(parts="\n".join(parts)), encoding="utf-8")
     return [stored, page, *pictures]
 
 
@@ -111,7 +109,7 @@ def last_stage(result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def audit_section(audit: Mapping[str, Any]) -> str:
-    """Rows and labels of each table, and the rows that stand in another one too, as `eval.overlaps` counts them."""
+    """Write rows and labels of each table, and rows that stand in another one too, as `eval.overlaps` counts them."""
     tables, shared = [], []
     for name, task in audit["tasks"].items():
         for split, found in task["splits"].items():
@@ -123,16 +121,13 @@ def audit_section(audit: Mapping[str, Any]) -> str:
         conflicts = task.get("conflicts", {"distinct": 0, "rows": 0})
         if conflicts["distinct"]:
             shared.append([f"{name} train", "itself, with another label", f"{conflicts['rows']:,}", ""])
-    return section(
-        "The data",
-        table(["table", "rows", "without a label", "labels"], tables, "runs")
-        + "<p>Rows whose text or pair stands elsewhere too, whatever its case, punctuation and order:</p>"
-        + table(["rows of", "that stand in", "rows", "of"], shared, "runs"),
-    )
+    counts = table(["table", "rows", "without a label", "labels"], tables, "runs")
+    said = "<p>Rows whose text or pair stands elsewhere too, whatever its case, punctuation and order:</p>"
+    return section("The data", counts + said + table(["rows of", "that stand in", "rows", "of"], shared, "runs"))
 
 
 def runs_table(results: Mapping[str, Any], settings: Sequence[str]) -> str:
-    """Commands, machine and versions of all runs."""
+    """Write commands, machine and versions of all runs."""
     rows = []
     for name, result in results.items():
         stages = "; ".join(

@@ -17,18 +17,14 @@ from eval import curves
 from eval.paper.comparison import Point
 from eval.paper.published import SUITED
 
-STYLE: Any = {
-    **curves.STYLE,
-    "font.size": 10,
-    "svg.hashsalt": "bert-jax",  # the same picture has the same bytes
-    "svg.fonttype": "path",
-}
+# With the salt the same picture has the same bytes.
+STYLE: Any = {**curves.STYLE, "font.size": 10, "svg.hashsalt": "bert-jax", "svg.fonttype": "path"}
 COLORS = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774", "#ad1a72")
 STROKES = {"": "-", SUITED: "--"}
 
 
 def draw_size_study(points: Sequence[Point], note: str) -> Figure:
-    """Left, the paper's Figure 1: the difference in F1 against the share; right, both F1s with their intervals."""
+    """Draw, left, the paper's Figure 1: the difference in F1 against the share; right, both F1s with intervals."""
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
         shares = [point.share for point in points]
@@ -73,8 +69,8 @@ def draw_curves(results: Mapping[str, Mapping[str, Any]]) -> Figure:
                     (lines[name],) = axes.plot(epochs, scores, stroke, marker=".", color=color, label=name)
                     axes.axvline(border + 0.5, color="#bbbbbb", linewidth=0.8, linestyle="--")
             axes.set_title(task, loc="left", fontsize=10)
-            axes.set_ylabel(f"{TASKS[task].metric.replace('pearson', 'Pearson')} on dev")
-            axes.set_xlabel("epoch (left of the dashed line: heads alone)")
+            score = TASKS[task].metric.replace("pearson", "Pearson")
+            axes.set(ylabel=f"{score} on dev", xlabel="epoch (left of the dashed line: heads alone)")
             axes.xaxis.get_major_locator().set_params(integer=True)
         for axes in grid.flat[len(tasks) :]:
             axes.remove()
@@ -95,12 +91,11 @@ def read_curve(result: Mapping[str, Any], task: str) -> tuple[list[int], np.ndar
 
 
 def as_svg(figure: Figure) -> str:
-    """The picture as an SVG element for a page."""
+    """Draw the picture as an SVG element for a page."""
     text = io.StringIO()
     with plt.rc_context(STYLE):
         figure.savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    return "<svg" + text.getvalue().partition("<svg")[2]
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

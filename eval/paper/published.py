@@ -123,7 +123,7 @@ def read_stages(name: str) -> set[str]:
 
 
 def read_cell(cell: Cell, row: Row, result: Mapping[str, Any]) -> tuple[float, tuple[float, float] | None] | None:
-    """A number and its interval, out of what is known of a run; None if it is not known.
+    """Read a number and its interval out of what is known of a run; None if it is not known.
 
     Args:
       result: stage -> split -> "scores" and "intervals" -> task -> metric.
