@@ -7,11 +7,14 @@ import socket
 import sys
 import time
 from importlib.util import find_spec
+from typing import Any
 
 from bert_jax.cli.command import run_command
 from bert_jax.cli.settings import setting
 from bert_jax.errors import InputError
 from train.cli.judging import OfRun
+
+QUIET: dict[str, Any] = {"lifespan": "off", "log_level": "warning", "access_log": False, "server_header": False}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def main(flags: DemoConfig) -> None:
-    """Checks the run and takes the port before JAX is imported."""
+    """Check the run and take the port before JAX is imported."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise InputError(f"the page needs {' and '.join(missing)}: pip install {' '.join(missing)}")
@@ -84,19 +87,11 @@ def main(flags: DemoConfig) -> None:
         }
         seconds = time.monotonic() - started
         shown = f"[{address}]" if ":" in address else address
-        print(
-            f"{live.run.programs.parallel.compilations} programs compiled or loaded in {seconds:.0f} s", file=sys.stderr
-        )
+        compiled = live.run.programs.parallel.compilations
+        print(f"{compiled} programs compiled or loaded in {seconds:.0f} s", file=sys.stderr)
         print(f"ready: http://{shown}:{port}/ (Ctrl-C ends it)", flush=True)
-        settings = uvicorn.Config(
-            make_app(live, about, local),
-            lifespan="off",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=32,
-            timeout_graceful_shutdown=2,
-        )
+        app = make_app(live, about, local)
+        settings = uvicorn.Config(app, limit_concurrency=32, timeout_graceful_shutdown=2, **QUIET)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn ends what it is at, and passes the signal on
             uvicorn.Server(settings).run(sockets=[listening])
     print("ended")

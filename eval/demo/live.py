@@ -23,12 +23,12 @@ ROWS = 16  # of a batch of many texts
 class Live:
     """Answers of all tasks to texts and to pairs. Requests of several threads wait for each other."""
 
+    tasks: Mapping[int, Sequence[Task]]
+
     def __init__(self, run: FinishedRun):
-        """Compile nothing yet; take a checkpoint on one device apart."""
+        """Take a checkpoint on one device apart."""
         self.run, self.model, self.params, self.tokenizer = run, run.model, run.params, run.tokenizer
-        self.tasks: Mapping[int, Sequence[Task]] = {
-            width: [task for task in run.tasks if len(task.text_columns) == width] for width in (1, 2)
-        }
+        self.tasks = {width: [task for task in run.tasks if len(task.text_columns) == width] for width in (1, 2)}
         compile_step = run.programs.parallel.compile_predict_step
         self._steps = {width: compile_step(self._predict(width)) for width in (1, 2) if self.tasks[width]}
         self._attend = jax.jit(lambda params, batch: attention_weights(run.model, params, batch))
@@ -68,14 +68,15 @@ class Live:
         outputs = np.zeros((len(encoded), ends[-1]), np.float32)
         for indices, length, slots in batches:
             batch = pack(encoded, indices, BatchShape(slots * encoded.texts, length), slots)
+            share = jax.tree.map(lambda array: array[None], batch)  # of one device, and that is all
             with self._lock:
-                outputs[indices] = self._steps[width](self.params, _one_share(batch))[: len(indices)]
+                outputs[indices] = self._steps[width](self.params, share)[: len(indices)]
         parts = zip(self.tasks[width], np.split(outputs, ends[:-1], axis=1), strict=True)
         found = {task: part if KINDS[task.kind].per_class else part[:, 0] for task, part in parts}
         return found, encoded.truncated
 
     def attention(self, texts: tuple[str, ...], which: int) -> tuple[list[str], np.ndarray]:
-        """What the tokens of a text attend to.
+        """Say what the tokens of a text attend to.
 
         Args:
           texts: one, or a pair.
@@ -87,13 +88,8 @@ class Live:
         encoded = self.encode([texts])
         begin, end = encoded.offsets[which : which + 2]
         size = int(end - begin)
-        alone = dataclasses.replace(
-            encoded,
-            tokens=encoded.tokens[begin:end],
-            token_types=encoded.token_types[begin:end],
-            offsets=np.array([0, size]),
-            texts=1,
-        )
+        its_own = {name: getattr(encoded, name)[begin:end] for name in ("tokens", "token_types")}
+        alone = dataclasses.replace(encoded, **its_own, offsets=np.array([0, size]), texts=1)
         length = next(length for length in self._lengths if length >= size)
         with self._lock:
             weights = np.asarray(self._attend(self.params, pack(alone, np.array([0]), BatchShape(1, length), 1)))
@@ -107,8 +103,3 @@ class Live:
             return jnp.concatenate([each.reshape(len(batch.weights), -1) for each in outputs], axis=1)
 
         return predict
-
-
-def _one_share(batch: PackedBatch) -> PackedBatch:
-    """The batch as one device's share of a batch."""
-    return jax.tree.map(lambda array: array[None], batch)
