@@ -69,14 +69,13 @@ def _front_matter(card: Card) -> str:
     ]
     shown = card.classifier or card.tasks[0]
     embeds = not card.classifier and not card.is_masked_lm
-    data = ModelCardData(
+    return ModelCardData(
         library_name="sentence-transformers" if embeds else "transformers",
         pipeline_tag="sentence-similarity" if embeds else KINDS[shown.kind].hub_task,
         tags=["bert-jax", "bert", *(task.name for task in card.tasks)],
         model_name=card.name,
         eval_results=results or None,
-    )
-    return data.to_yaml()
+    ).to_yaml()
 
 
 def _about(card: Card) -> str:
@@ -89,11 +88,10 @@ def _about(card: Card) -> str:
     names = ", ".join(task.name for task in card.tasks)
     if settings["scheduler"] == "baseline" and len(card.tasks) > 1:
         names = f"{card.tasks[0].name} alone; the other heads are as they began"
-    how = {"cls": "BERT's pooler on [CLS]", "mean": "the mean of the hidden states of all its tokens, special ones too"}
-    pairs = {"separate": "two texts, their embeddings side by side", "joint": "one text, `[CLS] a [SEP] b [SEP]`"}
-    said = f"A BERT ({size}): bert-jax trained {what}, for {names}. A text's embedding is {how[card.model.pooling]}"
+    words = usage.PIECES["in_words"]
+    said = f"A BERT ({size}): bert-jax trained {what}, for {names}. A text's embedding is {words[card.model.pooling]}"
     if any(task.is_pair for task in card.tasks):
-        said += f"; a pair is read as {pairs[card.model.pair_encoding]}"
+        said += f"; a pair is read as {words[card.model.pair_encoding]}"
     holds = f"`BertForSequenceClassification` of {card.classifier.name}" if card.classifier else "`BertModel`"
     return f"{said}. The folder holds a {holds}, and the heads of the tasks in `{HEADS_FILE}`."
 
@@ -127,7 +125,7 @@ def _tables(card: Card, task: Task) -> str:
 
 def _use(card: Card) -> str:
     """Show code for each library."""
-    blocks = usage.show_code(card.name, card.model, card.tasks, card.classifier, card.has_pooler)
+    blocks = usage.show(card.name, card.model, card.tasks, card.classifier, card.has_pooler)
     flags = "" if card.is_masked_lm else usage.training_flags(card.model)
     blocks.append(usage.fill("train", folder=shlex.quote(card.name), flags=flags))
     if not card.is_masked_lm:

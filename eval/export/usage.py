@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
@@ -17,21 +18,12 @@ FIRSTS = ["How do I save money ?", "A dog is running in the park ."]
 SECONDS = ["What is the best way to spend less ?", "A cat sleeps ."]
 PAIRS = f"firsts = {json.dumps(FIRSTS)}\nseconds = {json.dumps(SECONDS)}"
 
-# From BERT's output to embeddings, by pooling; and from texts to what a head reads, by how they are encoded.
-EMBEDDINGS = {
-    "cls": "output.pooler_output",
-    "mean": '(output.last_hidden_state * batch["attention_mask"][..., None]).sum(1)'
-    ' / batch["attention_mask"].sum(1, keepdim=True)',
-}
-READ = {
-    "alone": "embed(texts)",
-    "separate": "torch.cat([embed(firsts), embed(seconds)], dim=-1)",
-    "joint": "embed(firsts, seconds)",
-}
+TEMPLATES = Path(__file__).parent / "templates"
+PIECES = tomllib.loads((TEMPLATES / "pieces.toml").read_text(encoding="utf-8"))
 
 
 def training_flags(model: ModelConfig) -> str:
-    """The flags, beside --init, with which `train.main` makes the same model again."""
+    """Give the flags, beside --init, with which `train.main` makes the same model again."""
     fields = {field.name: field.default for field in dataclasses.fields(model)}
     names = ("pooling", "pair_encoding", "similarity_head")
     return "".join(f" --{name}={getattr(model, name)}" for name in names if getattr(model, name) != fields[name])
@@ -39,13 +31,10 @@ def training_flags(model: ModelConfig) -> str:
 
 def fill(template: str, **values: object) -> str:
     """Fill the places of templates/TEMPLATE.txt, which begin with $."""
-    path = Path(__file__).parent / "templates" / f"{template}.txt"
-    return Template(path.read_text(encoding="utf-8")).substitute(values)
+    return Template((TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")).substitute(values)
 
 
-def show_code(
-    name: str, model: ModelConfig, tasks: Sequence[Task], classifier: Task | None, has_pooler: bool
-) -> list[str]:
+def show(name: str, model: ModelConfig, tasks: Sequence[Task], classifier: Task | None, has_pooler: bool) -> list[str]:
     """Show the code for each library: for masked words, a classifier's logits, or embeddings and all tasks' outputs.
 
     Args:
@@ -60,7 +49,7 @@ def show_code(
         meaning = SCORES[classifier.kind].meaning(classifier)
         return [fill("classifier", given=given, names=names, meaning=meaning, **places)]
     options = "" if has_pooler else ", add_pooling_layer=False"
-    encoder = fill("encoder", options=options, embedding=EMBEDDINGS[model.pooling], **places)
+    encoder = fill("encoder", options=options, embedding=PIECES["embedding"][model.pooling], **places)
     has_weights = any(task.has_weights(model.similarity_head) for task in tasks)
     outputs = show_outputs(model, tasks)
     heads = fill("heads" if has_weights else "cosine", outputs=outputs, heads_file=HEADS_FILE)
@@ -72,7 +61,7 @@ def show_outputs(model: ModelConfig, tasks: Sequence[Task]) -> str:
     lines = [*([PAIRS] if any(task.is_pair for task in tasks) else []), "outputs = {}"]
     for task in tasks:
         if task.has_weights(model.similarity_head):
-            output = f'apply("{task.name}", {READ[model.pair_encoding if task.is_pair else "alone"]})'
+            output = f'apply("{task.name}", {PIECES["read"][model.pair_encoding if task.is_pair else "alone"]})'
         else:
             lines.append("cosine = torch.cosine_similarity(embed(firsts), embed(seconds))")
             output = f"(cosine - {model.cosine_floor:g}) / {1 - model.cosine_floor:g} * {task.max_label}"
