@@ -14,13 +14,13 @@ from eval.metrics import summarize
 HEADINGS = {"accuracy": "accuracy", "macro_f1": "macro F1", "pearson": "Pearson", "spearman": "Spearman"}
 
 
-def format_score(value: float) -> str:
-    """Three digits, or the word where there is no score.
+def format_score(value: float | None) -> str:
+    """Say a score with three digits, or in a word that it is not defined: NaN, or null in a file.
 
-    >>> format_score(0.5), format_score(float("nan"))
-    ('0.500', 'undefined')
+    >>> format_score(0.5), format_score(float("nan")), format_score(None)
+    ('0.500', 'undefined', 'undefined')
     """
-    return "undefined" if value != value else f"{value:.3f}"
+    return "undefined" if value is None or value != value else f"{value:.3f}"
 
 
 def new_table(title: str, first: str, *headings: str) -> Table:

@@ -26,8 +26,7 @@ class Page:
         begin(TrainConfig(run_dir=run_dir, **settings))
         self.run_dir, self.programs = run_dir, Programs(1)
         run = restore_run(run_dir, "best", self.programs)
-        compile_step = self.programs.parallel.compile_predict_step
-        self.live = Live(run.model, run.params, run.tokenizer, run.tasks, run.max_length, compile_step)
+        self.live = Live(run)
         about = {"run": "<i>mine</i>", "checkpoint": "best", "layers": 2, "heads": 2}
         about["joint"] = run.model.pair_encoding == "joint"
         self.socket = listen("127.0.0.1", 0)

@@ -17,7 +17,7 @@ from bert_jax.tasks import COURSE_TASKS, MASKED_LM, TASKS
 from eval.metrics import bootstrap, confusion, interval, score_task
 from eval.overlaps import audit_tables
 from eval.paper.__main__ import SUITED_LR, PaperConfig, chosen, only_asked, train_config
-from eval.paper.comparison import Number, compare, shortened_stages
+from eval.paper.comparison import Number, Point, compare, shortened_stages
 from eval.paper.experiment import (
     find_result,
     identify,
@@ -28,6 +28,7 @@ from eval.paper.experiment import (
     write_result,
 )
 from eval.paper.page import write_report
+from eval.paper.plots import draw_size_study
 from eval.paper.published import SHARES, TABLES, read_stages, size_study, wanted_experiments
 from tests.test_commands import ROOT, assert_one_sentence, command
 from train.config import TrainConfig
@@ -253,6 +254,14 @@ def test_a_report_holds_every_table_and_the_figure_and_needs_no_network(tmp_path
     before = [path.read_bytes() for path in written]
     write_report(tmp_path, comparison, results, AUDIT, ["--all"])
     assert [path.read_bytes() for path in written] == before
+
+
+def test_a_score_that_is_not_defined_is_a_gap_in_the_figure():
+    number = Number(0.5, (0.4, 0.6), None)
+    undefined = Number(None, (None, None), None)  # type: ignore[arg-type]  as null in a file
+    left, right = draw_size_study([Point(0.5, number, undefined), Point(1, number, number)], "").axes
+    assert np.isnan(left.lines[0].get_ydata()).tolist() == [True, False]
+    assert np.isnan(right.lines[3].get_ydata()).tolist() == [True, False]
 
 
 def test_runs_with_fewer_epochs_are_marked():

@@ -7,10 +7,13 @@ import socket
 import sys
 import time
 from importlib.util import find_spec
+from typing import Any
 
 from bert_jax.cli.command import run_command
 from bert_jax.errors import InputError
 from train.cli.judging import OfRun
+
+QUIET: dict[str, Any] = {"lifespan": "off", "log_level": "warning", "access_log": False, "server_header": False}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def main(flags: DemoConfig) -> None:
-    """Checks the run and takes the port before JAX is imported."""
+    """Check the run and take the port before JAX is imported."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise InputError(f"the page needs {' and '.join(missing)}: pip install {' '.join(missing)}")
@@ -62,11 +65,8 @@ def main(flags: DemoConfig) -> None:
         address, port = listening.getsockname()[:2]
         local = ipaddress.ip_address(address).is_loopback
         if not local:
-            print(
-                f"warning: --host={flags.host} serves the page to other machines as well, without a password",
-                file=sys.stderr,
-                flush=True,
-            )
+            warning = f"warning: --host={flags.host} serves the page to other machines as well, without a password"
+            print(warning, file=sys.stderr, flush=True)
         started = time.monotonic()
 
         import uvicorn
@@ -74,31 +74,22 @@ def main(flags: DemoConfig) -> None:
         from eval.demo.live import Live
         from eval.demo.server import make_app
 
-        restored, model = run.restored, run.model
-        parallel = restored.programs.parallel
-        tasks, max_length = restored.tasks, restored.max_length
-        live = Live(model, restored.params, run.tokenizer, tasks, max_length, parallel.compile_predict_step)
+        live = Live(run.restored)
         live.warm_up()
         about = {
             "run": flags.run_dir.resolve().name,
             "checkpoint": f"{flags.checkpoint} checkpoint, after update {run.step}",
-            "layers": model.bert.num_hidden_layers,
-            "heads": model.bert.num_attention_heads,
-            "joint": model.pair_encoding == "joint",
+            "layers": run.model.bert.num_hidden_layers,
+            "heads": run.model.bert.num_attention_heads,
+            "joint": run.model.pair_encoding == "joint",
         }
         seconds = time.monotonic() - started
         shown = f"[{address}]" if ":" in address else address
-        print(f"{parallel.compilations} programs compiled or loaded in {seconds:.0f} s", file=sys.stderr)
+        compiled = live.run.programs.parallel.compilations
+        print(f"{compiled} programs compiled or loaded in {seconds:.0f} s", file=sys.stderr)
         print(f"ready: http://{shown}:{port}/ (Ctrl-C ends it)", flush=True)
-        settings = uvicorn.Config(
-            make_app(live, about, local),
-            lifespan="off",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=32,
-            timeout_graceful_shutdown=2,
-        )
+        app = make_app(live, about, local)
+        settings = uvicorn.Config(app, limit_concurrency=32, timeout_graceful_shutdown=2, **QUIET)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn ends what it is at, and passes the signal on
             uvicorn.Server(settings).run(sockets=[listening])
     print("ended")

@@ -22,6 +22,7 @@ LONGEST_TEXT = 2_000  # characters
 LONGEST_PASTE = 20_000  # characters of many texts
 MOST_LINES = 200
 LONGEST_BODY = 200_000  # bytes of a request
+CELLS = ("label", "words", "score")  # of an answer in the table
 LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
@@ -53,16 +54,15 @@ def make_app(model: Model, about: Mapping[str, Any], local: bool) -> ASGIApp:
     """
     limits = {"text": LONGEST_TEXT, "paste": LONGEST_PASTE, "lines": MOST_LINES}
     tasks = {name: [task.name for task in model.tasks[width]] for name, width in (("single", 1), ("pair", 2))}
+    files = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
     routes = [
-        Route("/", _file("page.html")),
-        Route("/page.css", _file("page.css")),
-        Route("/page.js", _file("page.js")),
+        *(Route(path, _file(name)) for path, name in files.items()),
         Route("/run", lambda _: JSONResponse({**about, **tasks, "limits": limits})),
         Route("/answers", _endpoint(lambda said: answers(model, said)), methods=["POST"]),
         Route("/attention", _endpoint(lambda said: attention(model, about, said)), methods=["POST"]),
         Route("/table", _endpoint(lambda said: table(model, said)), methods=["POST"]),
     ]
-    return _Guard(Starlette(routes=routes), LOCAL_NAMES if local else None)
+    return _guard(Starlette(routes=routes), LOCAL_NAMES if local else None)
 
 
 def answers(model: Model, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,17 +101,15 @@ def attention(model: Model, about: Mapping[str, Any], said: Mapping[str, Any]) -
 
 
 def table(model: Model, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers to {"lines"}: one text a line, or two with a tab between them; a row of cells for each.
+    """Answer {"lines"}: one text a line, or two with a tab between them; a row of cells for each.
 
     Raises:
       InputError: what is wrong with the lines, and with which.
     """
     lines = read_lines(said)
-    widths = [width for width in (1, 2) if any(len(line) == width for line in lines)]
-    tasks = [task for width in widths for task in model.tasks[width]]
-    cells: dict[tuple[int, Task], list[Any]] = {}
-    cut = 0
-    for width in widths:
+    columns, cut = ["text", "second text"][: max(map(len, lines))], 0
+    rows: list[list[Any]] = [[*line, *[""] * (len(columns) - len(line))] for line in lines]
+    for width in sorted(set(map(len, lines))):
         numbers = [number for number, line in enumerate(lines) if len(line) == width]
         if not model.tasks[width]:
             wrong = ("one column, but no task of this run takes one text alone; a tab parts two",
@@ -120,17 +118,11 @@ def table(model: Model, said: Mapping[str, Any]) -> dict[str, Any]:
         outputs, truncated = model.answer([lines[number] for number in numbers])
         cut += truncated
         for task, output in outputs.items():
-            for number, each in zip(numbers, output, strict=True):
-                answer = in_words(task, each)
-                cells[number, task] = [answer["label"], answer["words"], answer["score"]]
-    heads = [f"{task.name} {what}" for task in tasks for what in ("label", "words", "score")]
-    texts = ["text", "second text"][: max(widths)]
-    none = [""] * 3  # a task that takes another number of texts
-    rows = [
-        [*line, *[""] * (len(texts) - len(line)), *(cell for task in tasks for cell in cells.get((number, task), none))]
-        for number, line in enumerate(lines)
-    ]
-    return {"columns": texts + heads, "rows": rows, "cut": cut}
+            columns += [f"{task.name} {what}" for what in CELLS]
+            found = {number: in_words(task, each) for number, each in zip(numbers, output, strict=True)}
+            for number, row in enumerate(rows):  # the task takes no others than those of this width
+                row += [found[number][what] if number in found else "" for what in CELLS]
+    return {"columns": columns, "rows": rows, "cut": cut}
 
 
 def read_texts(said: Mapping[str, Any]) -> tuple[str, ...]:
@@ -219,24 +211,22 @@ def _error(status: int, sentence: str) -> Response:
     return JSONResponse({"error": sentence}, status)
 
 
-class _Guard:
-    """Refuses requests that are meant for another host, and says with each answer what the page may do."""
+def _guard(app: ASGIApp, names: set[str] | None) -> ASGIApp:
+    """Refuse requests that are meant for another host, and say with each answer what the page may do."""
+    headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
-    def __init__(self, app: ASGIApp, names: set[str] | None):
-        self.app, self.names = app, names
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in HEADERS.items())]
+                message["headers"] = [*message["headers"], *headers]
             await send(message)
 
         host = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
-        if self.names is not None and host_name(host) not in self.names:
-            refused = PlainTextResponse("this page is served to this machine alone", 403)
-            await refused(scope, receive, with_headers)
-        else:
-            await self.app(scope, receive, with_headers)
+        refused = names is not None and host_name(host) not in names
+        answer = PlainTextResponse("this page is served to this machine alone", 403) if refused else app
+        await answer(scope, receive, with_headers)
+
+    return guarded
 
 
 def host_name(host: str) -> str:

@@ -10,16 +10,10 @@ from bert_jax.config import ModelConfig
 from bert_jax.tasks import KINDS, Task
 from bert_jax.weights.folder import HEADS_FILE
 from eval.export import usage
-from eval.report import format_score
+from eval.report import HEADINGS, format_score
 
 # Each score by the name that people know; below, by the hub's where that is another.
-SCORES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "perplexity": "perplexity",
-}
+SCORES = {**HEADINGS, "perplexity": "perplexity"}
 HUB_METRIC = {"macro_f1": "f1", "pearson": "pearsonr", "spearman": "spearmanr"}
 NAMES_OF_FILES = {"init", "data_dir", "vocab"}
 
@@ -51,9 +45,9 @@ class Card:
 
 
 def render_card(card: Card) -> str:
-    """The text of the card."""
-    parts = [_about(card), _scores(card), _use(card), _training(card), _data(card)]
-    return f"---\n{_front_matter(card)}\n---\n\n# {card.name}\n\n" + "\n\n".join(parts) + "\n"
+    """Write the text of the card."""
+    parts = {"front_matter": _front_matter(card), "about": _about(card), "scores": _scores(card), "use": _use(card)}
+    return usage.fill("card", name=card.name, training=_training(card), data=_data(card), **parts)
 
 
 def _front_matter(card: Card) -> str:
@@ -75,14 +69,13 @@ def _front_matter(card: Card) -> str:
     ]
     shown = card.classifier or card.tasks[0]
     embeds = not card.classifier and not card.is_masked_lm
-    data = ModelCardData(
+    return ModelCardData(
         library_name="sentence-transformers" if embeds else "transformers",
         pipeline_tag="sentence-similarity" if embeds else KINDS[shown.kind].hub_task,
         tags=["bert-jax", "bert", *(task.name for task in card.tasks)],
         model_name=card.name,
         eval_results=results or None,
-    )
-    return data.to_yaml()
+    ).to_yaml()
 
 
 def _about(card: Card) -> str:
@@ -95,11 +88,10 @@ def _about(card: Card) -> str:
     names = ", ".join(task.name for task in card.tasks)
     if settings["scheduler"] == "baseline" and len(card.tasks) > 1:
         names = f"{card.tasks[0].name} alone; the other heads are as they began"
-    how = {"cls": "BERT's pooler on [CLS]", "mean": "the mean of the hidden states of all its tokens, special ones too"}
-    pairs = {"separate": "two texts, their embeddings side by side", "joint": "one text, `[CLS] a [SEP] b [SEP]`"}
-    said = f"A BERT ({size}): bert-jax trained {what}, for {names}. A text's embedding is {how[card.model.pooling]}"
+    words = usage.PIECES["in_words"]
+    said = f"A BERT ({size}): bert-jax trained {what}, for {names}. A text's embedding is {words[card.model.pooling]}"
     if any(task.is_pair for task in card.tasks):
-        said += f"; a pair is read as {pairs[card.model.pair_encoding]}"
+        said += f"; a pair is read as {words[card.model.pair_encoding]}"
     holds = f"`BertForSequenceClassification` of {card.classifier.name}" if card.classifier else "`BertModel`"
     return f"{said}. The folder holds a {holds}, and the heads of the tasks in `{HEADS_FILE}`."
 
@@ -107,7 +99,7 @@ def _about(card: Card) -> str:
 def _scores(card: Card) -> str:
     said = f"These are the parameters after update {card.step:,}, the run's {card.checkpoint} checkpoint"
     if not card.scores:
-        return f"## Scores\n\n{said}, which was not scored on the dev tables."
+        return f"{said}, which was not scored on the dev tables."
     names = [name for name in SCORES if any(name in scores for scores in card.scores.values())]
     rows = [
         [task.name, *(format_score(card.scores[task.name][n]) if n in card.scores[task.name] else "" for n in names)]
@@ -120,7 +112,7 @@ def _scores(card: Card) -> str:
     if card.checkpoint == "best":
         said += " The best checkpoint is the one with the highest mean over the trained tasks of the first score here,"
         said += " so these flatter it a little."
-    return f"## Scores\n\n{_table(['task', *(SCORES[name] for name in names)], rows)}\n\n{said}"
+    return f"{_table(['task', *(SCORES[name] for name in names)], rows)}\n\n{said}"
 
 
 def _tables(card: Card, task: Task) -> str:
@@ -132,21 +124,13 @@ def _tables(card: Card, task: Task) -> str:
 
 
 def _use(card: Card) -> str:
-    """Code for each library."""
-    name, model = card.name, card.model
-    blocks: list[tuple[str, str, str]] = []
-    if card.is_masked_lm:
-        blocks.append(("transformers", "python", usage.masked_code(name)))
-    elif card.classifier:
-        blocks.append(("transformers", "python", usage.classifier_code(name, card.classifier)))
-    else:
-        blocks.append(("transformers", "python", usage.encoder_code(name, model, card.has_pooler)))
-        blocks.append(("The tasks' outputs, from those embeddings", "python", usage.heads_code(model, card.tasks)))
-        blocks.append(("sentence-transformers", "python", usage.sentence_code(name, model)))
-    flags = "" if card.is_masked_lm else usage.training_flags(model)
-    blocks.append(("bert-jax, to train on", "sh", f"\npython -m train.main --init={shlex.quote(name)}{flags}\n"))
-    special = "" if card.is_masked_lm else '\n\n"[SEP]" and the like in a text are text, as they were in training.'
-    return "## Use\n\n" + "\n\n".join(f"{title}:\n\n```{kind}{code}```" for title, kind, code in blocks) + special
+    """Show code for each library."""
+    blocks = usage.show(card.name, card.model, card.tasks, card.classifier, card.has_pooler)
+    flags = "" if card.is_masked_lm else usage.training_flags(card.model)
+    blocks.append(usage.fill("train", folder=shlex.quote(card.name), flags=flags))
+    if not card.is_masked_lm:
+        blocks.append('"[SEP]" and the like in a text are text, as they were in training.')
+    return "\n".join(blocks).removesuffix("\n")
 
 
 def _training(card: Card) -> str:
@@ -157,7 +141,7 @@ def _training(card: Card) -> str:
     ]
     headings = [f"stage {number}" for number in range(1, len(card.stages) + 1)] if len(card.stages) > 1 else ["value"]
     versions = ", ".join(f"{name} {version}" for name, version in card.stages[-1]["versions"].items())
-    return f"## Training\n\n{_table(['setting', *headings], shown)}\n\nVersions: {versions}."
+    return f"{_table(['setting', *headings], shown)}\n\nVersions: {versions}."
 
 
 def _data(card: Card) -> str:
@@ -168,8 +152,7 @@ def _data(card: Card) -> str:
     else:  # a later stage has those of the one before
         files.pop("weights", None)
     rows = [[by_content.get(name, name), f"`{digest}`"] for name, digest in files.items()]
-    said = "No row of a dev or test table was trained on. Data and weights have licences of their own, which this card"
-    return f"## Data\n\n{_table(['what', 'SHA-256'], rows)}\n\n{said} does not know."
+    return _table(["what", "SHA-256"], rows)
 
 
 def _setting(card: Card, name: str) -> str:

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
+from string import Template
 
 from bert_jax.config import ModelConfig
 from bert_jax.tasks import Task
@@ -13,118 +16,54 @@ from eval.metrics import SCORES
 TEXTS = ["The film is superb .", "The story was dull , and so is the rest ."]
 FIRSTS = ["How do I save money ?", "A dog is running in the park ."]
 SECONDS = ["What is the best way to spend less ?", "A cat sleeps ."]
+PAIRS = f"firsts = {json.dumps(FIRSTS)}\nseconds = {json.dumps(SECONDS)}"
 
-TOKENIZE = 'tokenizer({}, padding=True, truncation=True, return_tensors="pt")'
+TEMPLATES = Path(__file__).parent / "templates"
+PIECES = tomllib.loads((TEMPLATES / "pieces.toml").read_text(encoding="utf-8"))
 
 
 def training_flags(model: ModelConfig) -> str:
-    """The flags, beside --init, with which `train.main` makes the same model again."""
+    """Give the flags, beside --init, with which `train.main` makes the same model again."""
     fields = {field.name: field.default for field in dataclasses.fields(model)}
     names = ("pooling", "pair_encoding", "similarity_head")
     return "".join(f" --{name}={getattr(model, name)}" for name in names if getattr(model, name) != fields[name])
 
 
-def encoder_code(name: str, model: ModelConfig, has_pooler: bool) -> str:
-    """transformers, from texts to embeddings."""
-    result = (
-        "output.pooler_output"
-        if model.pooling == "cls"
-        else '(output.last_hidden_state * batch["attention_mask"][..., None]).sum(1)'
-        ' / batch["attention_mask"].sum(1, keepdim=True)'
-    )
+def fill(template: str, **values: object) -> str:
+    """Fill the places of templates/TEMPLATE.txt, which begin with $."""
+    return Template((TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")).substitute(values)
+
+
+def show(name: str, model: ModelConfig, tasks: Sequence[Task], classifier: Task | None, has_pooler: bool) -> list[str]:
+    """Show the code for each library: for masked words, a classifier's logits, or embeddings and all tasks' outputs.
+
+    Args:
+      name: of the folder.
+      classifier: the task of which it is a BertForSequenceClassification.
+    """
+    places = {"folder": json.dumps(name), "texts": json.dumps(TEXTS), "hidden_size": model.bert.hidden_size}
+    if tasks[0].is_masked_lm:
+        return [fill("masked", text=json.dumps(TEXTS[0].replace("superb", "[MASK]")), **places)]
+    if classifier:
+        given, names = (PAIRS, "firsts, seconds") if classifier.is_pair else (f"texts = {places['texts']}", "texts")
+        meaning = SCORES[classifier.kind].meaning(classifier)
+        return [fill("classifier", given=given, names=names, meaning=meaning, **places)]
     options = "" if has_pooler else ", add_pooling_layer=False"
-    return f"""
-import torch
-from transformers import AutoModel, AutoTokenizer
-
-folder = {json.dumps(name)}  # this folder
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModel.from_pretrained(folder{options})
+    encoder = fill("encoder", options=options, embedding=PIECES["embedding"][model.pooling], **places)
+    has_weights = any(task.has_weights(model.similarity_head) for task in tasks)
+    outputs = show_outputs(model, tasks)
+    heads = fill("heads" if has_weights else "cosine", outputs=outputs, heads_file=HEADS_FILE)
+    return [encoder, heads, fill("sentence", **places)]
 
 
-def embed(*texts):
-    batch = {TOKENIZE.format("*texts")}
-    with torch.no_grad():
-        output = model(**batch)
-    return {result}
-
-
-texts = {json.dumps(TEXTS)}
-embeddings = embed(texts)  # [texts, {model.bert.hidden_size}]
-"""
-
-
-def heads_code(model: ModelConfig, tasks: Sequence[Task]) -> str:
-    """From embeddings to each task's outputs; goes on where `encoder_code` ends."""
-    reads = {
-        "texts": "embed(texts)",
-        "separate": "torch.cat([embed(firsts), embed(seconds)], dim=-1)",
-        "joint": "embed(firsts, seconds)",
-    }
-    lines = []
-    if any(task.is_pair for task in tasks):
-        lines += [f"firsts = {json.dumps(FIRSTS)}", f"seconds = {json.dumps(SECONDS)}"]
-    lines.append("outputs = {}")
+def show_outputs(model: ModelConfig, tasks: Sequence[Task]) -> str:
+    """Show the way from embeddings to each task's outputs."""
+    lines = [*([PAIRS] if any(task.is_pair for task in tasks) else []), "outputs = {}"]
     for task in tasks:
         if task.has_weights(model.similarity_head):
-            read = reads[model.pair_encoding if task.is_pair else "texts"]
-            lines.append(f'outputs["{task.name}"] = apply("{task.name}", {read})  # {SCORES[task.kind].meaning(task)}')
+            output = f'apply("{task.name}", {PIECES["read"][model.pair_encoding if task.is_pair else "alone"]})'
         else:
-            floor, span = model.cosine_floor, 1 - model.cosine_floor
             lines.append("cosine = torch.cosine_similarity(embed(firsts), embed(seconds))")
-            lines.append(f'outputs["{task.name}"] = (cosine - {floor:g}) / {span:g} * {task.max_label}'
-                         f"  # {SCORES[task.kind].meaning(task)}")  # fmt: skip
-    apply = f"""
-from safetensors.torch import load_file
-
-heads = load_file(f"{{folder}}/{HEADS_FILE}")
-
-
-def apply(task, embeddings):
-    return embeddings @ heads[f"heads.{{task}}.weight"].T + heads[f"heads.{{task}}.bias"]
-
-
-"""
-    return (apply if any(task.has_weights(model.similarity_head) for task in tasks) else "\n") + "\n".join(lines) + "\n"
-
-
-def classifier_code(name: str, task: Task) -> str:
-    """transformers, from texts to a task's outputs."""
-    given = (
-        f"firsts = {json.dumps(FIRSTS)}\nseconds = {json.dumps(SECONDS)}"
-        if task.is_pair
-        else f"texts = {json.dumps(TEXTS)}"
-    )
-    return f"""
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-folder = {json.dumps(name)}  # this folder
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForSequenceClassification.from_pretrained(folder)
-{given}
-batch = {TOKENIZE.format("firsts, seconds" if task.is_pair else "texts")}
-with torch.no_grad():
-    logits = model(**batch).logits  # {SCORES[task.kind].meaning(task)}
-"""
-
-
-def sentence_code(name: str, model: ModelConfig) -> str:
-    """sentence-transformers, from texts to embeddings."""
-    return f"""
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer({json.dumps(name)})  # this folder
-embeddings = model.encode({json.dumps(TEXTS)})  # [texts, {model.bert.hidden_size}]
-"""
-
-
-def masked_code(name: str) -> str:
-    """transformers, from a text with a gap to the likeliest words for it."""
-    text = TEXTS[0].replace("superb", "[MASK]")
-    return f"""
-from transformers import pipeline
-
-fill = pipeline("fill-mask", {json.dumps(name)})  # this folder
-words = [found["token_str"] for found in fill({json.dumps(text)})]
-"""
+            output = f"(cosine - {model.cosine_floor:g}) / {1 - model.cosine_floor:g} * {task.max_label}"
+        lines.append(f'outputs["{task.name}"] = {output}  # {SCORES[task.kind].meaning(task)}')
+    return "\n".join(lines)

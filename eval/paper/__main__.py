@@ -94,35 +94,33 @@ class PaperConfig(Parts):
 
 
 def main(flags: PaperConfig) -> None:
-    """Everything is checked before the first run starts, which may take hours."""
+    """Check everything before the first run starts, as that may take hours; then train, compare and report."""
+    content, training, folders = flags.content, flags.training, flags.folders
     numbers, figure = chosen(flags)
-    if flags.content.list:
+    if content.list:
         print_list(flags)
         return
-    if not flags.content.only and importlib.util.find_spec("matplotlib") is None:
+    if not content.only and importlib.util.find_spec("matplotlib") is None:
         raise InputError("the report needs matplotlib: pip install matplotlib")
-    rate = flags.training.suited_lr or (SUITED_LR if flags.training.init else RANDOM.lr)
-    shares = SHARES if not flags.training.quick else (SHARES[0], SHARES[-1])
-    experiments = wanted_experiments(numbers, shares if figure else (), rate, flags.training.figure_epochs)
-    configs = only_asked(
-        {experiment.name: train_config(experiment, flags) for experiment in experiments}, flags.content.only
-    )
+    rate = training.suited_lr or (SUITED_LR if training.init else RANDOM.lr)
+    shares = () if not figure else (SHARES[0], SHARES[-1]) if training.quick else SHARES
+    wanted = wanted_experiments(numbers, shares, rate, training.figure_epochs)
+    configs = only_asked({each.name: train_config(each, flags) for each in wanted}, content.only)
     for config in configs.values():
         read_tables(resolve_stages(config)[-1])
-    results_dir = flags.folders.results or flags.folders.runs_dir / "results"
-    output = flags.folders.output or flags.folders.runs_dir / "report"
-    for folder in (flags.folders.runs_dir, results_dir, output):
+    results_dir, output = folders.results or folders.runs_dir / "results", folders.output or folders.runs_dir / "report"
+    for folder in (folders.runs_dir, results_dir, output):
         make_folder(folder)
     results = train_missing(configs, results_dir, flags)
-    if flags.content.only:
+    if content.only:
         for name in results:
             print(f"result: {results_dir / name}.json")
         return
-    comparison = compare(numbers, shares if figure else (), results, flags.training.figure_epochs)
+    comparison = compare(numbers, shares, results, training.figure_epochs)
     print_comparison(comparison)
     from eval.paper.page import write_report
 
-    audit = audit_tables(flags.training.data_dir or SAMPLE, tuple(COURSE_TASKS.values()))
+    audit = audit_tables(training.data_dir or SAMPLE, tuple(COURSE_TASKS.values()))
     for written in write_report(output, comparison, results, audit, describe(flags)):
         print(f"written: {written}")
 
@@ -141,58 +139,52 @@ def only_asked(configs: dict[str, TrainConfig], only: str | None) -> dict[str, T
 
 
 def train_missing(configs: dict[str, TrainConfig], results_dir: Path, flags: PaperConfig) -> dict[str, dict[str, Any]]:
-    """The result of each run, by its name; those that are not there yet are trained, judged and kept.
+    """Give the result of each run, by its name; those that are not there yet are trained, judged and kept.
 
     Raises:
       Interrupted: a signal came; what is trained so far is saved.
     """
-    known = {name: find_result(results_dir / f"{name}.json", config) for name, config in configs.items()}
-    results = {name: result for name, result in known.items() if result is not None}
+    files = {name: results_dir / f"{name}.json" for name in configs}
+    results = {name: found for name, config in configs.items() if (found := find_result(files[name], config))}
     missing = {name: config for name, config in configs.items() if name not in results}
     print(f"{len(configs)} runs, {len(results)} of them finished", flush=True)
     if not missing:
         return results
     if flags.training.quick:  # runs as short as these are sooner done if they are compiled fast rather than well
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    resamples = QUICK_RESAMPLES if flags.training.quick else RESAMPLES
     from train.devices.programs import Programs
 
     programs = Programs()
     with Interrupt() as interrupt:
         for names, config in same_runs(missing):
-            print(
-                f"{len(results) + 1} of {len(configs)}  {', '.join(names)}  (see {config.run.run_dir}.log)", flush=True
-            )
+            number, log = len(results) + 1, f"{config.run.run_dir}.log"
+            print(f"{number} of {len(configs)}  {', '.join(names)}  (see {log})", flush=True)
             train_run(config, flags.folders.runs_dir, interrupt, programs)
-            modes = set().union(*(read_stages(name) for name in names))
-            judged = judge_run(
-                config, modes, QUICK_RESAMPLES if flags.training.quick else RESAMPLES, interrupt, programs
-            )
-            for name in names:
-                results[name] = write_result(results_dir / f"{name}.json", config, judged)
+            judged = judge_run(config, set().union(*map(read_stages, names)), resamples, interrupt, programs)
+            results |= {name: write_result(files[name], config, judged) for name in names}
     return {name: results[name] for name in configs}
 
 
 def chosen(flags: PaperConfig) -> tuple[list[int], bool]:
-    """The tables and the figure that are asked for.
+    """Say which tables, and whether the figure, are asked for.
 
     Raises:
       InputError: none is, or one that does not exist.
     """
-    if (
-        flags.content.all
-        or flags.content.list
-        or ((flags.training.quick or flags.content.only) and not flags.content.table and not flags.content.figure)
-    ):
+    content, training = flags.content, flags.training
+    nothing_named = not content.table and not content.figure
+    if content.all or content.list or (nothing_named and (training.quick or content.only)):
         return list(TABLES), True
     try:
-        numbers = [int(part) for part in flags.content.table.split(",")] if flags.content.table else []
+        numbers = [int(part) for part in content.table.split(",")] if content.table else []
     except ValueError:
         numbers = [0]
     if any(number not in TABLES for number in numbers):
-        raise InputError(f"--table={flags.content.table}, but there are tables 1 to {len(TABLES)}; see --list")
-    if not numbers and not flags.content.figure:
+        raise InputError(f"--table={content.table}, but there are tables 1 to {len(TABLES)}; see --list")
+    if nothing_named:
         raise InputError("nothing is asked for: --table=N, --figure=1, --all, --quick or --list")
-    return numbers, flags.content.figure is not None
+    return numbers, content.figure is not None
 
 
 def print_list(flags: PaperConfig) -> None:
@@ -209,26 +201,25 @@ def print_list(flags: PaperConfig) -> None:
 
 
 def train_config(experiment: Experiment, flags: PaperConfig) -> TrainConfig:
-    """The settings of an experiment's run."""
-    start = start_config(experiment.recipe)
-    tasks = [task.name for task in find_tasks(start.tables.tasks)]
-    shares = dict.fromkeys(tasks, QUICK_SHARE if flags.training.quick else 1.0)
+    """Give the settings of an experiment's run."""
+    training, start = flags.training, start_config(experiment.recipe)
+    shares = {task.name: QUICK_SHARE if training.quick else 1.0 for task in find_tasks(start.tables.tasks)}
     if "quora" in shares:
         shares["quora"] *= experiment.share
+    epochs = {"epochs": training.epochs}
+    if "mlm" in RECIPES[experiment.recipe].modes:
+        epochs["mlm_epochs"] = training.mlm_epochs
     settings: dict[str, Any] = {
-        "data_dir": flags.training.data_dir,
-        "init": flags.training.init,
-        "seed": flags.training.seed,
+        "data_dir": training.data_dir,
+        "init": training.init,
+        "seed": training.seed,
         "run_dir": flags.folders.runs_dir / experiment.name,
         "subset": ",".join(f"{task}={share:g}" for task, share in shares.items() if share < 1) or None,
-        "epochs": 1 if flags.training.quick else flags.training.epochs,
+        **epochs,
+        **experiment.settings,
+        **(dict.fromkeys(epochs, 1) if training.quick else {}),
     }
-    if "mlm" in RECIPES[experiment.recipe].modes:
-        settings["mlm_epochs"] = 1 if flags.training.quick else flags.training.mlm_epochs
-    if not flags.training.quick:
-        settings |= {"epochs": experiment.settings.get("epochs", settings["epochs"])}
-    more = {name: value for name, value in experiment.settings.items() if name != "epochs"}
-    return dataclasses.replace(start, **settings | more)
+    return dataclasses.replace(start, **settings)
 
 
 def describe(flags: PaperConfig) -> list[str]:

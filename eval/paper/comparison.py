@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from eval.paper.published import FIGURE_EPOCHS, TABLES, Row, read_cell, size_study
+from eval.paper.published import FIGURE_EPOCHS, TABLES, read_cell, size_study
 from eval.report import new_table
 
 Results = Mapping[str, Mapping[str, Any]]  # by the name of the experiment
@@ -49,6 +49,12 @@ class Filled:
     headings: tuple[str, ...]
     lines: tuple[Line, ...]
 
+    @property
+    def notes(self) -> list[str]:
+        """What stands below it."""
+        shortened = sorted({line.shortened for line in self.lines} - {""})
+        return [note for note in (self.note, *(f"* shortened: {each}" for each in shortened)) if note]
+
 
 @dataclasses.dataclass(frozen=True)
 class Point:
@@ -88,35 +94,29 @@ def compare(numbers: Sequence[int], shares: Sequence[float], results: Results, f
 
 
 def fill_table(number: int, results: Results) -> Filled:
-    """A table with the numbers of the runs that its rows are read from."""
-    table = TABLES[number]
-
-    def fill(row: Row) -> Line:
+    """Put the numbers of the runs into a table whose rows are read from them."""
+    table, lines = TABLES[number], []
+    for row in table.rows:
         result = results[row.experiment]
-        found = [read_cell(cell, row, result) for cell in table.columns.values()]
-        numbers = [Number(*(each or (None, None)), said) for each, said in zip(found, row.paper, strict=True)]
-        return Line(row.label, shortened_stages(result, FULL_EPOCHS), tuple(numbers))
-
-    return Filled(number, table.title, table.note, tuple(table.columns), tuple(fill(row) for row in table.rows))
+        found = [read_cell(cell, row, result) or (None, None) for cell in table.columns.values()]
+        numbers = [Number(*ours, paper) for ours, paper in zip(found, row.paper, strict=True)]
+        lines.append(Line(row.label, shortened_stages(result, FULL_EPOCHS), tuple(numbers)))
+    return Filled(number, table.title, table.note, tuple(table.columns), tuple(lines))
 
 
 def shortened_stages(result: Mapping[str, Any], full: Mapping[str, int]) -> str:
-    """Which stages of a run had fewer epochs than the paper's, in words; nothing if none.
+    """Say which stages of a run had fewer epochs than the paper's; nothing if none.
 
     >>> shortened_stages({"stages": {"finetune": {"epochs": 3}}}, {"finetune": 10})
     'finetune 3 of 10 epochs'
     """
     stages = result["stages"]
-    said = [
-        f"{mode} {stages[mode]['epochs']} of {epochs} epochs"
-        for mode, epochs in full.items()
-        if mode in stages and stages[mode]["epochs"] < epochs
-    ]
-    return ", ".join(said)
+    fewer = {mode: epochs for mode, epochs in full.items() if mode in stages and stages[mode]["epochs"] < epochs}
+    return ", ".join(f"{mode} {stages[mode]['epochs']} of {epochs} epochs" for mode, epochs in fewer.items())
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Prints each table, our numbers above the paper's, and the figure's points; ± is half of a 95 % interval."""
+    """Print each table, our numbers above the paper's, and the figure's points; ± is half of a 95 % interval."""
     console = Console()
     for filled in comparison.tables:
         table = new_table(f"Table {filled.number}. {filled.title}", "", *filled.headings)
@@ -126,23 +126,17 @@ def print_comparison(comparison: Comparison) -> None:
                 said = ["" if number.paper is None else f"{number.paper:.3f}" for number in line.numbers]
                 table.add_row("  the paper", *said, style="dim")
         console.print(table)
-        print_notes(filled.note, {line.shortened for line in filled.lines})
+        for note in filled.notes:
+            print(f" {note}")
     if comparison.figure:
-        headings = ("in turn", "MT-DNN", "difference")
-        table = new_table("Figure 1. F1 of Quora's paraphrases on dev", "share of Quora", *headings)
+        title = "Figure 1. F1 of Quora's paraphrases on dev"
+        table = new_table(title, "share of Quora", "in turn", "MT-DNN", "difference")
         for point in comparison.figure:
             gap = "undefined" if point.difference is None else f"{point.difference:+.3f}"
             table.add_row(f"{point.share:g}", str(point.in_turn), str(point.mtdnn), gap)
         console.print(table)
-        print_notes("", {comparison.figure_shortened})
-
-
-def print_notes(note: str, shortened: set[str]) -> None:
-    """Prints what stands below a table."""
-    if note:
-        print(f" {note}")
-    for each in sorted(shortened - {""}):
-        print(f" * shortened: {each}")
+        if comparison.figure_shortened:
+            print(f" * shortened: {comparison.figure_shortened}")
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

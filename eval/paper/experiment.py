@@ -44,11 +44,8 @@ def train_flags(config: TrainConfig) -> list[str]:
 def identify(config: TrainConfig) -> dict[str, Any]:
     """What makes a result this result: the settings of each stage, and the SHA-256 of each file that is read."""
     stages = [stage_settings(stage) for stage in resolve_stages(config)]
-    paths = [
-        find_file(config.tables.data_dir or SAMPLE, task, split)
-        for task in find_tasks(config.tables.tasks)
-        for split in SPLITS
-    ]
+    source, tasks = config.tables.data_dir or SAMPLE, find_tasks(config.tables.tasks)
+    paths = [find_file(source, task, split) for task in tasks for split in SPLITS]
     if config.start.init:
         folder = find_weights(config.start.init)
         paths += [folder / "model.safetensors", *folder.glob(HEADS_FILE)]
@@ -68,7 +65,7 @@ def of_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_result(path: Path, config: TrainConfig) -> dict[str, Any] | None:
-    """A result that was written before, if it is that of a run with these settings and files.
+    """Read a result that was written before, if it is that of a run with these settings and files.
 
     Raises:
       InputError: the file holds something else.
@@ -98,30 +95,20 @@ def same_runs(configs: Mapping[str, TrainConfig]) -> list[tuple[list[str], Train
 
 
 def train_run(config: TrainConfig, runs_dir: Path, interrupt: Interrupt, programs: Programs) -> None:
-    """Trains a run to its end, or goes on with it; what it says goes to a file beside its folder.
+    """Train a run to its end, or go on with it; what it says goes to a file beside its folder.
 
     Raises:
       Interrupted: a signal came; the run has saved its state.
       UserError: it failed.
     """
-    stages = resolve_stages(config)
+    stages, log = resolve_stages(config), Path(f"{config.run.run_dir}.log")
     share_stages(stages, runs_dir)
-    with (
-        beside(stages, ".log").open("a", encoding="utf-8") as file,
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-    ):
+    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         run_stages(stages, interrupt, programs)
 
 
-def beside(stages: Sequence[RunConfig], ending: str) -> Path:
-    """A path beside the folder of a recipe's run."""
-    folder = stages[0].run.run_dir.parent
-    return folder.with_name(folder.name + ending)
-
-
 def share_stages(stages: Sequence[RunConfig], runs_dir: Path) -> None:
-    """Copies the stages that another run has in common with this one from its beginning, and has finished.
+    """Copy the stages that another run has in common with this one from its beginning, and has finished.
 
     A stage is a pure function of its settings and what it starts from, so its bytes would be the same. That
     it fits is checked again when the run starts.
@@ -133,7 +120,7 @@ def share_stages(stages: Sequence[RunConfig], runs_dir: Path) -> None:
             if not (there / "model").exists() or read_settings_of(there) != stage_settings(stage):
                 break
             if not here.exists():
-                copy = beside(stages, ".copy")
+                copy = Path(f"{here.parent}.copy")
                 shutil.rmtree(copy, ignore_errors=True)
                 shutil.copytree(there, copy)
                 here.parent.mkdir(exist_ok=True)
@@ -151,52 +138,37 @@ def read_settings_of(stage: Path) -> dict[str, Any] | None:
 def judge_run(
     config: TrainConfig, modes: Collection[str], resamples: int, interrupt: Interrupt, programs: Programs
 ) -> dict[str, Any]:
-    """How a run's stages went, and scores of some of them on dev, of the last one on train as well.
+    """Tell how a run's stages went, and score some of them on dev, the last one on train as well.
 
     Args:
-      modes: of the stages that are scored.
+      modes: of the stages that are scored, at their best checkpoints.
       resamples: draws that the intervals are made of.
     """
     import jax
 
+    from train.runs.finished import restore_run
+
     stages = resolve_stages(config)
     judged: dict[str, Any] = {}
     for stage in stages:
-        curve = [
-            {"epoch": entry["epoch"], "dev": entry["dev"]} for entry in dev_entries(stage.run.run_dir / "metrics.jsonl")
-        ]
-        splits: tuple[Split, ...] = ("dev", "train") if stage is stages[-1] else ("dev",)
-        scored = stage.training.mode in modes
-        judged[stage.training.mode] = {
-            "epochs": stage.training.epochs,
-            "lr": stage.training.lr,
-            "batch_size": stage.training.batch_size,
-            "curve": curve,
-            **(judge_stage(stage, splits, resamples, interrupt, programs) if scored else {}),
-        }
-    device = jax.devices()[0]
-    return {
-        "command": " ".join(["python -m train.main", *train_flags(config)]),
-        "machine": f"{jax.device_count()} x {device.device_kind}, {os.cpu_count()} cores, {platform.machine()}",
-        "versions": {"python": platform.python_version(), "jax": jax.__version__},
-        "stages": judged,
-    }
-
-
-def judge_stage(
-    stage: RunConfig, splits: Sequence[Split], resamples: int, interrupt: Interrupt, programs: Programs
-) -> dict[str, Any]:
-    """Scores of the best checkpoint of a stage, their intervals on dev, and confusion matrices, by split."""
-    from train.runs.finished import restore_run
-
-    run = restore_run(stage.run.run_dir, "best", programs)
-    return {split: judge_split(run, stage, split, resamples, interrupt) for split in splits}
+        told: dict[str, Any] = {name: getattr(stage.training, name) for name in ("epochs", "lr", "batch_size")}
+        entries = dev_entries(stage.run.run_dir / "metrics.jsonl")
+        told["curve"] = [{"epoch": entry["epoch"], "dev": entry["dev"]} for entry in entries]
+        if stage.training.mode in modes:
+            run = restore_run(stage.run.run_dir, "best", programs)
+            splits: tuple[Split, ...] = ("dev", "train") if stage is stages[-1] else ("dev",)
+            told |= {split: judge_split(run, stage, split, resamples, interrupt) for split in splits}
+        judged[stage.training.mode] = told
+    command = " ".join(["python -m train.main", *train_flags(config)])
+    machine = f"{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}"
+    versions = {"python": platform.python_version(), "jax": jax.__version__}
+    return {"command": command, "machine": machine, "versions": versions, "stages": judged}
 
 
 def judge_split(
     run: FinishedRun, stage: RunConfig, split: Split, resamples: int, interrupt: Interrupt
 ) -> dict[str, Any]:
-    """Scores of a checkpoint on one split."""
+    """Score a checkpoint on one split: scores, their intervals on dev, and confusion matrices."""
     import numpy as np
 
     from eval.metrics import bootstrap, confusion, interval, score_task
@@ -212,11 +184,6 @@ def judge_split(
             draws = bootstrap(task, outputs, encoded.labels, resamples)
             intervals[task.name] = {name: interval(values) for name, values in draws.items()}
             drawn.append(draws[task.metric])
-    return {
-        "step": run.step,
-        "scores": scores,
-        "intervals": intervals,
-        "mean": float(np.mean([scores[task.name][task.metric] for task in run.tasks])),
-        "mean_interval": interval(np.mean(drawn, axis=0)) if drawn else None,
-        "confusion": matrices,
-    }
+    mean = float(np.mean([scores[task.name][task.metric] for task in run.tasks]))
+    means = {"mean": mean, "mean_interval": interval(np.mean(drawn, axis=0)) if drawn else None}
+    return {"step": run.step, "scores": scores, "intervals": intervals, **means, "confusion": matrices}

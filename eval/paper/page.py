@@ -4,58 +4,36 @@ import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from bert_jax.tasks import TASKS
 from eval.paper.comparison import Comparison, Filled, Number, as_json
 from eval.paper.plots import as_svg, draw_curves, draw_size_study, save_figure
-
-CSS = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin-bottom: .3rem; }
-table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .8rem .25rem 0; text-align: right; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 1px solid #999; font-weight: 600; }
-.paper, .note, .interval { color: #6b6b6b; }
-.interval, .note { font-size: .85em; } .interval, .paper { display: block; }
-.matrix td { width: 2.6rem; text-align: center; padding: .3rem; }
-.matrices { display: flex; flex-wrap: wrap; gap: 2rem; }
-svg { max-width: 100%; height: auto; } code { font-size: .85em; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; } summary { cursor: pointer; margin: .3rem 0; }
-.runs th, .runs td { text-align: left; }
-"""
+from eval.report import format_score
 
 
 def write_report(
     folder: Path, comparison: Comparison, results: Mapping[str, Any], audit: Mapping[str, Any], settings: Sequence[str]
 ) -> list[Path]:
-    """Writes paper.json, report.html, and figure-1.png and .svg if there is a figure; returns what was written."""
-    written = [folder / "paper.json", folder / "report.html"]
+    """Write paper.json, report.html, and figure-1.png and .svg if there is a figure; return what was written."""
+    stored, page = folder / "paper.json", folder / "report.html"
     content = {**as_json(comparison), "settings": list(settings), "results": results}
-    written[0].write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    parts = [table_section(filled) for filled in comparison.tables]
+    stored.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    parts, pictures = [table_section(filled) for filled in comparison.tables], []
     if comparison.figure:
         figure = draw_size_study(comparison.figure, comparison.figure_shortened)
-        save_figure(figure, folder / "figure-1")
-        written += [folder / "figure-1.png", folder / "figure-1.svg"]
+        pictures = save_figure(figure, folder / "figure-1")
         parts.append(section("Figure 1. The size study", as_svg(figure)))
     multitask = {name: result for name, result in results.items() if not name.startswith("size-")}
     if multitask:
         parts.append(section("Learning curves", as_svg(draw_curves(multitask))))
         parts.append(section("F1 by class, dev", f1_table(multitask)))
         parts.append(section("Confusion, dev", "".join(matrices(n, r) for n, r in multitask.items())))
-    parts.append(audit_section(audit))
-    parts.append(section("How it was made", runs_table(results, settings)))
-    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>The paper's tables</title>"
-    body = "\n".join(["<h1>The paper's tables, ours beside theirs</h1>", INTRODUCTION, *parts])
-    page = f"<!doctype html>\n<html lang='en'><head>{head}<style>{CSS}</style></head><body>{body}</body></html>\n"
-    written[1].write_text(page, encoding="utf-8")
-    return written
-
-
-INTRODUCTION = """<p>Each cell has our score with its 95 % bootstrap interval, and below it, in grey, what the paper
-printed. Scores are those of the best checkpoint on the dev tables. A star marks runs with fewer epochs than the paper's
-or the course's.</p>"""
+    parts += [audit_section(audit), section("How it was made", runs_table(results, settings))]
+    template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+    page.write_text(template.substitute(parts="\n".join(parts)), encoding="utf-8")
+    return [stored, page, *pictures]
 
 
 def section(title: str, content: str) -> str:
@@ -72,16 +50,12 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]], kind: str = ""
 
 
 def table_section(filled: Filled) -> str:
-    """One of the paper's tables."""
+    """Write one of the paper's tables."""
     rows = [
-        [html.escape(line.label) + ("*" if line.shortened else ""), *(number_cell(number) for number in line.numbers)]
+        [html.escape(line.label) + ("*" if line.shortened else ""), *map(number_cell, line.numbers)]
         for line in filled.lines
     ]
-    notes = [
-        filled.note,
-        *(f"* shortened: {each}" for each in sorted({line.shortened for line in filled.lines} - {""})),
-    ]
-    below = "".join(f"<p class='note'>{html.escape(note)}</p>" for note in notes if note)
+    below = "".join(f"<p class='note'>{html.escape(note)}</p>" for note in filled.notes)
     return section(f"Table {filled.number}. {filled.title}", table(["", *filled.headings], rows) + below)
 
 
@@ -98,31 +72,29 @@ def number_cell(number: Number) -> str:
 
 
 def f1_table(results: Mapping[str, Any]) -> str:
-    """F1 of each class of each task with classes, after the last stage."""
-    rows = []
-    for name, result in results.items():
-        for task, scores in last_stage(result)["dev"]["scores"].items():
-            if "f1" in scores:
-                values = [shown(value) for value in scores["f1"]]
-                rows.append([html.escape(name), task, shown(scores["macro_f1"]), *values])
-    most = max((len(row) for row in rows), default=3) - 3
+    """Write F1 of each class of each task with classes, after the last stage."""
+    rows = [
+        [html.escape(name), task, *map(format_score, [scores["macro_f1"], *scores["f1"]])]
+        for name, result in results.items()
+        for task, scores in last_stage(result)["dev"]["scores"].items()
+        if "f1" in scores
+    ]
+    most = max(map(len, rows), default=3) - 3
     return table(["run", "task", "macro", *(f"class {label}" for label in range(most))], rows)
 
 
 def matrices(name: str, result: Mapping[str, Any]) -> str:
-    """The confusion matrices of a run, a row of cells a true label, shaded by share."""
-    shown_tasks = []
+    """Write the confusion matrices of a run, a row of cells a true label, shaded by share."""
+    tables = []
     for task, counts in last_stage(result)["dev"]["confusion"].items():
-        rows = []
-        for label, row in enumerate(counts):
-            total = max(1, sum(row))
-            rows.append("".join(shade(count, count / total) for count in row).join((f"<tr><td>{label}</td>", "</tr>")))
         head = "".join(f"<th>{label}</th>" for label in range(len(counts)))
         rounded = ", rounded" if TASKS[task].is_graded else ""
         caption = f"<h3>{task}{rounded}</h3><table class='matrix'><thead><tr><th></th>{head}</tr></thead>"
-        shown_tasks.append(f"<div>{caption}<tbody>{''.join(rows)}</tbody></table></div>")
+        cells = ["".join(shade(count, count / max(1, sum(row))) for count in row) for row in counts]
+        rows = "".join(f"<tr><td>{label}</td>{row}</tr>" for label, row in enumerate(cells))
+        tables.append(f"<div>{caption}<tbody>{rows}</tbody></table></div>")
     title = f"<summary>{html.escape(name)}</summary><p class='note'>rows: the label; columns: predicted</p>"
-    return f"<details>{title}<div class='matrices'>{''.join(shown_tasks)}</div></details>"
+    return f"<details>{title}<div class='matrices'>{''.join(tables)}</div></details>"
 
 
 def shade(count: int, share: float) -> str:
@@ -137,7 +109,7 @@ def last_stage(result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def audit_section(audit: Mapping[str, Any]) -> str:
-    """Rows and labels of each table, and the rows that stand in another one too, as `eval.overlaps` counts them."""
+    """Write rows and labels of each table, and rows that stand in another one too, as `eval.overlaps` counts them."""
     tables, shared = [], []
     for name, task in audit["tasks"].items():
         for split, found in task["splits"].items():
@@ -149,16 +121,13 @@ def audit_section(audit: Mapping[str, Any]) -> str:
         conflicts = task.get("conflicts", {"distinct": 0, "rows": 0})
         if conflicts["distinct"]:
             shared.append([f"{name} train", "itself, with another label", f"{conflicts['rows']:,}", ""])
-    return section(
-        "The data",
-        table(["table", "rows", "without a label", "labels"], tables, "runs")
-        + "<p>Rows whose text or pair stands elsewhere too, whatever its case, punctuation and order:</p>"
-        + table(["rows of", "that stand in", "rows", "of"], shared, "runs"),
-    )
+    counts = table(["table", "rows", "without a label", "labels"], tables, "runs")
+    said = "<p>Rows whose text or pair stands elsewhere too, whatever its case, punctuation and order:</p>"
+    return section("The data", counts + said + table(["rows of", "that stand in", "rows", "of"], shared, "runs"))
 
 
 def runs_table(results: Mapping[str, Any], settings: Sequence[str]) -> str:
-    """Commands, machine and versions of all runs."""
+    """Write commands, machine and versions of all runs."""
     rows = []
     for name, result in results.items():
         stages = "; ".join(
@@ -166,12 +135,7 @@ def runs_table(results: Mapping[str, Any], settings: Sequence[str]) -> str:
             for mode, stage in result["stages"].items()
         )
         versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
-        made = f"{html.escape(result['machine'])}; {html.escape(versions)}"
+        made = html.escape(f"{result['machine']}; {versions}")
         rows.append([html.escape(name), f"<code>{html.escape(result['command'])}</code><br>{stages}<br>{made}"])
     said = f"<p>This page: <code>python -m eval.paper {html.escape(' '.join(settings))}</code></p>"
     return said + table(["run", "command, stages, machine and versions"], rows, kind="runs")
-
-
-def shown(value: float | None) -> str:
-    """Three digits, or the word where there is no score."""
-    return "undefined" if value is None else f"{value:.3f}"
