@@ -11,7 +11,7 @@ from bert_jax.cli.command import read_stdin, run_command
 from bert_jax.cli.interrupt import Interrupt
 from bert_jax.cli.settings import between, setting
 from bert_jax.errors import InputError, StorageError, counted, refused
-from train.cli.judging import Judged
+from eval.flags import Judged
 from train.devices.shared import programs
 from train.runs.embedder import Embedder, Pooled
 

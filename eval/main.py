@@ -6,7 +6,7 @@ from typing import Literal
 
 from bert_jax.cli.command import run_command
 from bert_jax.cli.interrupt import Interrupt
-from train.cli.judging import OnDevices
+from eval.flags import OnDevices
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from bert_jax.cli.command import read_stdin, run_command
 from bert_jax.cli.interrupt import Interrupt
 from bert_jax.errors import InputError, counted
 from bert_jax.tasks import Task
-from train.cli.judging import Judged
+from eval.flags import Judged
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

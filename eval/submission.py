@@ -16,8 +16,8 @@ from bert_jax.definition import find_tasks
 from bert_jax.errors import StorageError, WeightsError, counted
 from bert_jax.files import sync_folder, write_atomically
 from bert_jax.tasks import KINDS, Split, Task
+from eval.flags import OnDevices
 from train.api import Run, open_run
-from train.cli.judging import OnDevices
 from train.inputs import Source, find_source, read_split
 from train.resolve import RunConfig
 from train.runs.folder import stage_folders

@@ -11,7 +11,7 @@ from typing import Any
 
 from bert_jax.cli.command import run_command
 from bert_jax.errors import InputError
-from train.cli.judging import OfRun
+from eval.flags import OfRun
 
 QUIET: dict[str, Any] = {"lifespan": "off", "log_level": "warning", "access_log": False, "server_header": False}
 

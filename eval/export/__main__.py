@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bert_jax.cli.command import run_command
 from eval.export.usage import training_flags
-from train.cli.judging import OfRun
+from eval.flags import OfRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
