@@ -39,7 +39,7 @@ class DropoutNoise(struct.PyTreeNode):
 def make_noise(seed: int, step: ArrayLike, batch: PackedBatch, max_positions: int) -> DropoutNoise:
     """The noise of one step on one batch."""
     num_examples, texts = jnp.shape(batch.first_token)
-    text = jnp.asarray(batch.example_ids, jnp.uint32)[:, None] * texts + jnp.arange(texts, dtype=jnp.uint32)
+    text = jnp.asarray(batch.example_ids, jnp.uint32)[:, None] * texts + jnp.arange(texts, dtype=jnp.uint32)[None, :]
     number = jnp.clip(jnp.asarray(batch.segment_ids) - 1, 0, num_examples * texts - 1)
     token = text.reshape(-1)[number] * jnp.uint32(max_positions) + jnp.asarray(batch.position_ids, jnp.uint32)
     key = mix(mix(jnp.uint32(seed)) + jnp.asarray(step, jnp.uint32))
@@ -72,5 +72,6 @@ def dropout(x: Array, rate: float, noise: DropoutNoise | None, site: int, counte
     if noise is None or rate == 0.0:
         return x
     counter = noise.token if counter is None else counter
-    keep = keep_mask(noise.key, site, counter[..., None], jnp.arange(x.shape[-1], dtype=jnp.uint32), rate)
+    feature = jnp.expand_dims(jnp.arange(x.shape[-1], dtype=jnp.uint32), tuple(range(x.ndim - 1)))
+    keep = keep_mask(noise.key, site, counter[..., None], feature, rate)
     return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)

@@ -61,7 +61,8 @@ class MaskedLmHead(nn.Module):
         x = dense(self.config.hidden_size, self.dtype, "dense")(x)
         x = layer_norm(self.config, "norm")(gelu(x)).astype(value_dtype(self.dtype))
         logits = multiply_transposed(x, word_embeddings, self.dtype)
-        return logits + self.param("bias", nn.initializers.zeros, (self.config.vocab_size,))
+        bias: Array = self.param("bias", nn.initializers.zeros, (self.config.vocab_size,))
+        return logits + jnp.expand_dims(bias, tuple(range(logits.ndim - 1)))
 
 
 def mean_hidden(hidden: Array, segment_ids: Array, first_token: Array) -> Array:

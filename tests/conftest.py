@@ -13,6 +13,7 @@ from tests.course import find_course
 FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # in the commands that tests start, too
 
 # What one test compiles the next ones load, in whatever process. The folder goes with the session.
 if "PYTEST_XDIST_WORKER" not in os.environ:
