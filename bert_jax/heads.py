@@ -6,66 +6,69 @@ touches the parts that its task uses and no others.
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import Array
+from jaxtyping import Float, Float32, Int32
 
-from bert_jax.batches.packing import PackedBatch
+from bert_jax.batches.packing import AnyArray, PackedBatch
 from bert_jax.config import BertConfig, Dtype, ModelConfig
 from bert_jax.dropout import DropoutNoise, dropout
 from bert_jax.kernels.backend import gelu
 from bert_jax.kernels.linear import dense, multiply_transposed, value_dtype
-from bert_jax.modules import HEAD_SITE, Encoder, layer_norm
+from bert_jax.modules import HEAD_SITE, Encoder, Hidden, PerToken, layer_norm
 from bert_jax.tasks import KINDS, Kind, Task
 
-Params = dict[str, dict]  # part -> tree of arrays
+Params = dict[str, dict[str, Any]]  # part -> tree of arrays
+Pooled = Float[Array, "examples texts hidden"]
 
 
 class Pooler(nn.Module):
-    """BERT's pooler, a linear layer and tanh: [..., hidden] -> the same."""
+    """BERT's pooler, a linear layer and tanh."""
 
     config: BertConfig
     dtype: Dtype = "float32"
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float[AnyArray, "*texts hidden"]) -> Float[Array, "*texts hidden"]:
         return jnp.tanh(dense(self.config.hidden_size, self.dtype, "dense")(x))
 
 
 class LinearHead(nn.Module):
-    """One linear layer on an example's embeddings, side by side: [examples, texts, hidden] -> [examples, outputs]."""
+    """One linear layer on an example's embeddings, side by side."""
 
     outputs: int
 
     @nn.compact
-    def __call__(self, pooled: Array) -> Array:
+    def __call__(self, pooled: Float[AnyArray, "examples texts hidden"]) -> Float32[Array, "examples outputs"]:
         flat = pooled.reshape(pooled.shape[0], -1).astype(jnp.float32)
         return dense(self.outputs, "float32", "dense")(flat)
 
 
 class MaskedLmHead(nn.Module):
-    """BERT's masked-LM head; its decoder is the word embedding table [vocabulary, hidden].
-
-    [..., hidden] -> [..., vocabulary] float32.
-    """
+    """BERT's masked-LM head; its decoder is the word embedding table."""
 
     config: BertConfig
     dtype: Dtype = "float32"
 
     @nn.compact
-    def __call__(self, x: Array, word_embeddings: Array) -> Array:
-        x = dense(self.config.hidden_size, self.dtype, "dense")(x)
-        x = layer_norm(self.config, "norm")(gelu(x)).astype(value_dtype(self.dtype))
-        logits = multiply_transposed(x, word_embeddings, self.dtype)
-        return logits + self.param("bias", nn.initializers.zeros, (self.config.vocab_size,))
+    def __call__(
+        self, x: Float[AnyArray, "*tokens hidden"], word_embeddings: Float[AnyArray, "vocabulary hidden"]
+    ) -> Float32[Array, "*tokens vocabulary"]:
+        hidden: Array = dense(self.config.hidden_size, self.dtype, "dense")(x)
+        hidden = layer_norm(self.config, "norm")(gelu(hidden)).astype(value_dtype(self.dtype))
+        logits = multiply_transposed(hidden, word_embeddings, self.dtype)
+        bias: Array = self.param("bias", nn.initializers.zeros, (self.config.vocab_size,))
+        return logits + jnp.expand_dims(bias, tuple(range(logits.ndim - 1)))
 
 
-def mean_hidden(hidden: Array, segment_ids: Array, first_token: Array) -> Array:
-    """Mean of the hidden states of each text, special tokens included: [examples, texts, hidden] float32."""
+def mean_hidden(hidden: Hidden, segment_ids: PerToken, first_token: Int32[Array, "examples texts"]) -> Pooled:
+    """Mean of the hidden states of each text, special tokens included, in float32."""
     num_texts = first_token.size
     flat, segments = hidden.reshape(-1, hidden.shape[-1]).astype(jnp.float32), segment_ids.reshape(-1)
     sums = jax.ops.segment_sum(flat, segments, num_texts + 1)[1:]
@@ -73,8 +76,10 @@ def mean_hidden(hidden: Array, segment_ids: Array, first_token: Array) -> Array:
     return (sums / jnp.maximum(counts, 1.0)[:, None]).reshape(*first_token.shape, -1)
 
 
-def cosine_similarity(first: Array, second: Array) -> Array:
-    """Cosine of the angle between vectors in the last axis; 0 where one is the zero vector."""
+def cosine_similarity(
+    first: Float[Array, "*examples hidden"], second: Float[Array, "*examples hidden"]
+) -> Float[Array, "*examples"]:
+    """Cosine of the angle between two vectors; 0 where one is the zero vector."""
     norms = jnp.sum(first * first, -1) * jnp.sum(second * second, -1)
     return jnp.sum(first * second, -1) * jax.lax.rsqrt(jnp.maximum(norms, 1e-24))
 
@@ -91,16 +96,16 @@ def encode(
     params: Params,
     batch: PackedBatch,
     noise: DropoutNoise | None = None,
-    read: np.ndarray | Array | None = None,
-) -> Array:
-    """The encoder's last hidden state: [rows, length, hidden]; of the tokens at `read` [...] alone, [..., hidden]."""
+    read: Int32[AnyArray, "..."] | None = None,
+) -> Float[Array, "... hidden"]:
+    """The encoder's last hidden state, [rows, length, hidden]; of the tokens at `read` alone, [*read, hidden]."""
     read = None if read is None else jnp.asarray(read)
     encoder = Encoder(model.bert, model.dtype)
     return encoder.apply({"params": params["bert"]}, batch, noise, read)  # type: ignore[return-value]
 
 
-def embed(model: ModelConfig, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None) -> Array:
-    """The pooled embedding of every text: [examples, texts, hidden]."""
+def embed(model: ModelConfig, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None) -> Pooled:
+    """The pooled embedding of every text."""
     if model.pooling == "mean":
         hidden = encode(model, params, batch, noise)
         return mean_hidden(hidden, jnp.asarray(batch.segment_ids), jnp.asarray(batch.first_token))
@@ -110,7 +115,7 @@ def embed(model: ModelConfig, params: Params, batch: PackedBatch, noise: Dropout
 
 def predict_logits(
     model: ModelConfig, task: Task, params: Params, batch: PackedBatch, noise: DropoutNoise | None = None
-) -> Array:
+) -> Float[Array, "targets ..."]:
     """A task's raw outputs, as the head of its kind gives them: [examples], with a logit a class [examples, classes].
 
     A paraphrase's output is the logit of "is a paraphrase"; a similarity's is the score itself, unclipped. Masked LM
@@ -119,6 +124,7 @@ def predict_logits(
     return HEADS[task.kind].logits(model, task, params, batch, noise)
 
 
+ModuleAndInputs = tuple[nn.Module, tuple[AnyArray | jax.ShapeDtypeStruct, ...]]
 Logits = Callable[[ModelConfig, Task, Params, PackedBatch, DropoutNoise | None], Array]
 
 
@@ -133,14 +139,14 @@ class Head:
     kind: of one from outside, what else its tasks have in common.
     """
 
-    module: Callable[[ModelConfig, Task], tuple[nn.Module, tuple]]
+    module: Callable[[ModelConfig, Task], ModuleAndInputs]
     logits: Logits
     outputs: Callable[[Array, PackedBatch], Array] = lambda logits, _: logits
     pools: bool = True
     kind: Kind | None = None
 
 
-def linear_head(model: ModelConfig, task: Task) -> tuple[nn.Module, tuple]:
+def linear_head(model: ModelConfig, task: Task) -> ModuleAndInputs:
     """A linear layer on an example's one or two embeddings."""
     texts = task.texts_read(model.pair_encoding)
     return LinearHead(task.num_outputs), (np.zeros((1, texts, model.bert.hidden_size)),)
@@ -148,8 +154,8 @@ def linear_head(model: ModelConfig, task: Task) -> tuple[nn.Module, tuple]:
 
 def linear_logits(
     model: ModelConfig, task: Task, params: Params, batch: PackedBatch, noise: DropoutNoise | None
-) -> Array:
-    """A number for each output: [examples, outputs]; of a kind without a logit a class, [examples]."""
+) -> Float32[Array, "examples ..."]:
+    """A number for each output; of a kind without a logit a class there is one, [examples]."""
     pooled = drop_out_pooled(model, embed(model, params, batch, noise), noise)
     logits = linear_head(model, task)[0].apply({"params": params[task.name]}, pooled)
     assert isinstance(logits, Array)
@@ -158,8 +164,8 @@ def linear_logits(
 
 def similarity_logits(
     model: ModelConfig, task: Task, params: Params, batch: PackedBatch, noise: DropoutNoise | None
-) -> Array:
-    """A score of each pair, [examples]: linear, or the cosine of its embeddings on the scale of the labels."""
+) -> Float32[Array, " examples"]:
+    """A score of each pair: linear, or the cosine of its embeddings on the scale of the labels."""
     if task.has_weights(model.similarity_head):
         return linear_logits(model, task, params, batch, noise)
     pooled = drop_out_pooled(model, embed(model, params, batch, noise), noise)
@@ -167,12 +173,12 @@ def similarity_logits(
     return (cosine - model.cosine_floor) / (1.0 - model.cosine_floor) * task.max_label
 
 
-def drop_out_pooled(model: ModelConfig, pooled: Array, noise: DropoutNoise | None) -> Array:
-    """Dropout before a head: [examples, texts, hidden] -> the same."""
+def drop_out_pooled(model: ModelConfig, pooled: Pooled, noise: DropoutNoise | None) -> Pooled:
+    """Dropout before a head."""
     return dropout(pooled, model.head_dropout, noise, HEAD_SITE, None if noise is None else noise.text)
 
 
-def masked_lm_head(model: ModelConfig, task: Task) -> tuple[nn.Module, tuple]:
+def masked_lm_head(model: ModelConfig, task: Task) -> ModuleAndInputs:
     """BERT's masked-LM head, which reads hidden states and the table of word embeddings."""
     del task
     size = model.bert.hidden_size
@@ -182,16 +188,16 @@ def masked_lm_head(model: ModelConfig, task: Task) -> tuple[nn.Module, tuple]:
 
 def masked_lm_logits(
     model: ModelConfig, task: Task, params: Params, batch: PackedBatch, noise: DropoutNoise | None
-) -> Array:
-    """A logit for each word of the vocabulary, of the masked tokens alone: [masked, vocabulary]."""
+) -> Float32[Array, "masked vocabulary"]:
+    """A logit for each word of the vocabulary, of the masked tokens alone."""
     chosen = encode(model, params, batch, noise, batch.masked)
     words = params["bert"]["embeddings"]["word"]["embedding"]
     head = masked_lm_head(model, task)[0]
     return head.apply({"params": params[task.name]}, chosen, words)  # type: ignore[return-value]
 
 
-def masked_lm_outputs(logits: Array, batch: PackedBatch) -> Array:
-    """Each masked token's loss in nats, and 1 where the likeliest word is the right one, else 0: [masked, 2].
+def masked_lm_outputs(logits: Float32[Array, "masked vocabulary"], batch: PackedBatch) -> Float32[Array, "masked 2"]:
+    """Each masked token's loss in nats, and 1 where the likeliest word is the right one, else 0.
 
     The logits, a whole vocabulary a token, stay on the device.
     """
@@ -216,17 +222,18 @@ def init_params(model: ModelConfig, tasks: Sequence[Task], seed: int | None, giv
     alone; they are drawn by NumPy, which has nothing to compile. Without a seed they stay shapes and types.
     """
     bert = model.bert
-    one = np.zeros((1, 1), np.int32)
-    batch = PackedBatch(one, one, one, one, one, np.zeros(1), np.zeros(1), np.zeros(1, np.int32))
+    one, label = np.zeros((1, 1), np.int32), np.zeros(1, np.float32)
+    batch = PackedBatch(one, one, one, one, one, label, label, np.zeros(1, np.int32))
 
-    def start(part: str, module: nn.Module, *inputs) -> dict:
-        def draw(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-            name = "/".join([part, *(key.key for key in path)])
+    def start(part: str, module: nn.Module, *inputs: PackedBatch | AnyArray | jax.ShapeDtypeStruct) -> dict[str, Any]:
+        def draw(path: tuple[Hashable, ...], leaf: jax.ShapeDtypeStruct) -> Float32[np.ndarray, "..."]:
+            shape: tuple[int, ...] = leaf.shape
+            name = f"{part}/{jax.tree_util.keystr(path, simple=True, separator='/')}"
             if name.endswith(("/scale", "/bias")):
-                return np.full(leaf.shape, 1.0 if name.endswith("/scale") else 0.0, np.float32)
+                return np.full(shape, 1.0 if name.endswith("/scale") else 0.0, np.float32)
             assert seed is not None
             rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(name.encode())])))
-            return bert.initializer_range * rng.standard_normal(leaf.shape, np.float32)
+            return bert.initializer_range * rng.standard_normal(shape, np.float32)
 
         if given and part in given:
             return given[part]

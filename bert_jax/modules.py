@@ -7,12 +7,19 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
+from jaxtyping import Float, Float32, Int32, Shaped
 
-from bert_jax.batches.packing import PackedBatch
+from bert_jax.batches.packing import AnyArray, PackedBatch
 from bert_jax.config import BertConfig, Dtype
 from bert_jax.dropout import DropoutNoise, dropout, keep_mask, shift_sites
 from bert_jax.kernels.backend import fits_kernel, gelu
 from bert_jax.kernels.linear import dense, value_dtype
+
+Hidden = Float[Array, "rows length hidden"]
+PerToken = Int32[Array, "rows length"]
+Qkv = Float[Array, "rows length 3 heads head_size"]  # queries, keys and values
+Context = Float[Array, "rows length heads head_size"]
+Read = Int32[Array, "..."] | None  # the tokens that are wanted, as indices into the flattened rows; None: all
 
 # Dropouts of the network, each with a number of its own: these two, and three a layer after them. A layer counts its
 # own from 0 and gets noise that is shifted, which makes all layers one function.
@@ -26,16 +33,16 @@ def layer_norm(config: BertConfig, name: str) -> nn.LayerNorm:
 
 
 class Embeddings(nn.Module):
-    """Word, position and segment-type embeddings: batch -> [rows, length, hidden]."""
+    """Word, position and segment-type embeddings of each token."""
 
     config: BertConfig
     dtype: Dtype
 
     @nn.compact
-    def __call__(self, batch: PackedBatch, noise: DropoutNoise | None) -> Array:
+    def __call__(self, batch: PackedBatch, noise: DropoutNoise | None) -> Hidden:
         config = self.config
 
-        def embed(rows: int, ids, name: str) -> Array:
+        def embed(rows: int, ids: Int32[AnyArray, "rows length"], name: str) -> Hidden:
             return nn.Embed(rows, config.hidden_size, name=name)(jnp.asarray(ids))
 
         x = embed(config.vocab_size, batch.token_ids, "word")
@@ -46,15 +53,15 @@ class Embeddings(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention inside each text: [rows, length, hidden] -> the same, or of the tokens read alone."""
+    """Multi-head attention inside each text, for the tokens that are read."""
 
     config: BertConfig
     dtype: Dtype
 
     @nn.compact
     def __call__(
-        self, x: Array, segment_ids: Array, positions: Array, noise: DropoutNoise | None, read: Array | None = None
-    ) -> Array:
+        self, x: Hidden, segment_ids: PerToken, positions: PerToken, noise: DropoutNoise | None, read: Read = None
+    ) -> Float[Array, "... hidden"]:
         config = self.config
         rows, length, hidden = x.shape
         qkv = dense(3 * hidden, self.dtype, "qkv")(x)
@@ -62,10 +69,10 @@ class SelfAttention(nn.Module):
         # `attention_weights` wants to see what a kernel keeps to itself.
         is_fused = fits_kernel(length, config.head_size) and not self.is_mutable_collection("intermediates")
         attend = self._attend_fused if is_fused else self._attend
-        context = attend(qkv, segment_ids, positions, noise)  # [rows, length, heads, head_size]
+        context = attend(qkv, segment_ids, positions, noise)
         return dense(hidden, self.dtype, "output")(take(context.reshape(rows, length, hidden), read))
 
-    def _attend(self, qkv: Array, segment_ids: Array, positions: Array, noise: DropoutNoise | None) -> Array:
+    def _attend(self, qkv: Qkv, segment_ids: PerToken, positions: PerToken, noise: DropoutNoise | None) -> Context:
         config = self.config
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [rows, length, heads, head_size]
         scores = jnp.einsum("rqhd,rkhd->rhqk", query, key, preferred_element_type=jnp.float32)
@@ -80,7 +87,9 @@ class SelfAttention(nn.Module):
             weights = jnp.where(keep, weights / (1.0 - rate), 0.0)
         return jnp.einsum("rhqk,rkhd->rqhd", weights.astype(value.dtype), value)
 
-    def _attend_fused(self, qkv: Array, segment_ids: Array, positions: Array, noise: DropoutNoise | None) -> Array:
+    def _attend_fused(
+        self, qkv: Qkv, segment_ids: PerToken, positions: PerToken, noise: DropoutNoise | None
+    ) -> Context:
         from bert_jax.kernels import fused_attention  # and with it Pallas, which only GPUs need
 
         config = self.config
@@ -91,30 +100,27 @@ class SelfAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around an exact GELU: [..., hidden] -> the same."""
+    """Two linear layers around an exact GELU."""
 
     config: BertConfig
     dtype: Dtype
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float[Array, "*tokens hidden"]) -> Float[Array, "*tokens hidden"]:
         x = dense(self.config.intermediate_size, self.dtype, "intermediate")(x)
         return dense(self.config.hidden_size, self.dtype, "output")(gelu(x))
 
 
 class EncoderLayer(nn.Module):
-    """Attention, then feed-forward; each is dropped out, added to its input and normalized.
-
-    [rows, length, hidden] -> the same; of the tokens at `read` [...] alone, [..., hidden].
-    """
+    """Attention, then feed-forward; each is dropped out, added to its input and normalized. For the tokens read."""
 
     config: BertConfig
     dtype: Dtype
 
     @nn.compact
     def __call__(
-        self, x: Array, segment_ids: Array, positions: Array, noise: DropoutNoise | None, read: Array | None = None
-    ) -> Array:
+        self, x: Hidden, segment_ids: PerToken, positions: PerToken, noise: DropoutNoise | None, read: Read = None
+    ) -> Float[Array, "... hidden"]:
         config, rate, kept = self.config, self.config.hidden_dropout_prob, value_dtype(self.dtype)
         y = SelfAttention(config, self.dtype, name="attention")(x, segment_ids, positions, noise, read)
         token = None if noise is None else take(noise.token, read)
@@ -129,18 +135,19 @@ TracedOnce = nn.jit(EncoderLayer)
 
 
 class Encoder(nn.Module):
-    """Embeddings and all layers: batch -> last hidden state [rows, length, hidden].
+    """Embeddings and all layers: the last hidden state of each token, [rows, length, hidden].
 
-    Of the tokens at `read` [...], indices into the flattened rows, [..., hidden]: what the last layer does after its
-    attention is done for them alone, which are few where a head reads [CLS] or the masked tokens. Values and gradients
-    are those of the whole.
+    Of the tokens at `read` alone, [*read, hidden]: what the last layer does after its attention is done for them alone,
+    which are few where a head reads [CLS] or the masked tokens. Values and gradients are those of the whole.
     """
 
     config: BertConfig
     dtype: Dtype = "float32"
 
     @nn.compact
-    def __call__(self, batch: PackedBatch, noise: DropoutNoise | None = None, read: Array | None = None) -> Array:
+    def __call__(
+        self, batch: PackedBatch, noise: DropoutNoise | None = None, read: Read = None
+    ) -> Float[Array, "... hidden"]:
         x = Embeddings(self.config, self.dtype, name="embeddings")(batch, noise)
         segment_ids, positions = jnp.asarray(batch.segment_ids), jnp.asarray(batch.position_ids)
         last = self.config.num_hidden_layers - 1
@@ -151,12 +158,12 @@ class Encoder(nn.Module):
         return x
 
 
-def take(x: Array, read: Array | None) -> Array:
-    """The values of some tokens: [rows, length, ...] -> [*read.shape, ...]; without `read`, x itself."""
+def take(x: Shaped[Array, "rows length *rest"], read: Read) -> Shaped[Array, "..."]:
+    """The values of some tokens, [*read, *rest]; without `read`, x itself."""
     return x if read is None else x.reshape(-1, *x.shape[2:])[read]
 
 
-def attention_bias(segment_ids: Array) -> Array:
-    """0 where query and key are of one text, else so low that softmax gives exactly 0: [rows, 1, length, length]."""
+def attention_bias(segment_ids: PerToken) -> Float32[Array, "rows 1 length length"]:
+    """0 where query and key are of one text, else so low that softmax gives exactly 0."""
     same = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
     return jnp.where(same, 0.0, -1e9).astype(jnp.float32)

@@ -14,6 +14,7 @@ def pytest_runtest_call() -> Generator[None, object, object]:
     """Around each notebook. Tests beside them set flags for JAX that are not a user's."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLA_FLAGS", "")
+        patch.setenv("JAX_NUMPY_RANK_PROMOTION", "allow")
         patch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")
         for name in ("TMPDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
             place = Path(folder) / name

@@ -1,4 +1,8 @@
-"""Four CPU devices, so that `pmap` is tested everywhere; compiled fast rather than well. Set before JAX starts."""
+"""What holds for all tests, set before JAX starts and before what is tested is imported.
+
+Four CPU devices, so that `pmap` is tested everywhere; programs compiled fast rather than well; shapes and
+types in signatures checked (`typechecking.py`), and no axis added but by us.
+"""
 
 import atexit
 import os
@@ -8,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import typechecking
 from tests.course import find_course
 
 FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # in the commands that tests start, too
+typechecking.install()
 
 # What one test compiles the next ones load, in whatever process. The folder goes with the session.
 if "PYTEST_XDIST_WORKER" not in os.environ:

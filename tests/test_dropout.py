@@ -22,7 +22,7 @@ TOKENS, FEATURES = 2048, 512
 def mask(rate: float, seed: int = 0, step: int = 0, site: int = 0, offset: int = 0) -> np.ndarray:
     key = mix(mix(jnp.uint32(seed)) + jnp.uint32(step))
     counter = jnp.arange(offset, offset + TOKENS, dtype=jnp.uint32)[:, None]
-    return np.asarray(keep_mask(key, site, counter, jnp.arange(FEATURES, dtype=jnp.uint32), rate))
+    return np.asarray(keep_mask(key, site, counter, jnp.arange(FEATURES, dtype=jnp.uint32)[None, :], rate))
 
 
 def threefry(rate: float, seed: int) -> np.ndarray:

@@ -21,7 +21,7 @@ SST, QUORA, STS = THREE
 def test_pooling_takes_each_texts_own_tokens():
     encoded = encode_ids([[1] * 3, [2] * 2, [3] * 4, [4]], texts=2)
     batch = packed(encoded, [0, 1], 6, slots=3)
-    hidden = jnp.asarray(batch.token_ids, jnp.float32)[..., None] * jnp.array([1.0, 10.0])
+    hidden = jnp.asarray(batch.token_ids, jnp.float32)[..., None] * jnp.array([[[1.0, 10.0]]])
     first, segments = jnp.asarray(batch.first_token), jnp.asarray(batch.segment_ids)
     for pooled in (take(hidden, first), mean_hidden(hidden, segments, first)):
         np.testing.assert_allclose(pooled[:2, :, 0], [[1, 2], [3, 4]])

@@ -5,25 +5,31 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jaxtyping import Float
+
+from bert_jax.batches.packing import AnyArray
+
+Labels = Float[AnyArray, " targets"]  # of examples or of masked tokens
+Losses = Float[Array, " targets"]
 
 
-def classification_loss(logits: Array, labels: Array) -> Array:
-    """Cross-entropy of the softmax: logits [examples, classes], labels [examples] -> [examples], in nats."""
+def classification_loss(logits: Float[Array, "targets classes"], labels: Labels) -> Losses:
+    """Cross-entropy of the softmax, in nats."""
     return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32))
 
 
-def paraphrase_loss(logits: Array, labels: Array) -> Array:
-    """Cross-entropy of the sigmoid: logits [examples], labels 0 or 1 [examples] -> [examples], in nats."""
+def paraphrase_loss(logits: Float[Array, " targets"], labels: Labels) -> Losses:
+    """Cross-entropy of the sigmoid, in nats; labels are 0 or 1."""
     return optax.losses.sigmoid_binary_cross_entropy(logits, labels)
 
 
-def similarity_loss(scores: Array, labels: Array) -> Array:
-    """Squared error: scores [examples], labels [examples] -> [examples]."""
+def similarity_loss(scores: Float[Array, " targets"], labels: Labels) -> Losses:
+    """Squared error."""
     return optax.losses.squared_error(scores, labels)
 
 
-def masked_lm_loss(logits: Array, labels: Array) -> Array:
-    """Cross-entropy of the softmax: logits [masked, vocabulary], labels [masked] -> [masked], in nats."""
+def masked_lm_loss(logits: Float[Array, "targets vocabulary"], labels: Labels) -> Losses:
+    """Cross-entropy of the softmax over the vocabulary, in nats."""
     return classification_loss(logits, labels)
 
 

@@ -6,10 +6,11 @@ longer than the GPU; with all layers' kernels of a kind in one array, and their 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 STACKED, SHARED, WORDS = "layers", "embeddings", "word"  # names in an encoder's tree; a task may be called like them
 
@@ -24,9 +25,11 @@ def is_split(tree: Any) -> bool:
     return _is_encoder(tree) and tree.keys() == {SHARED, *(f"layer_{index}" for index in range(len(tree) - 1))}
 
 
-def _is_encoder(tree: Any) -> bool:
+def _is_encoder(tree: Any) -> TypeGuard[dict[str, Any]]:
     """Whether this is an encoder's tree: one with word embeddings, which no head has."""
-    return isinstance(tree, dict) and len(tree) > 1 and isinstance(tree.get(SHARED), dict) and WORDS in tree[SHARED]
+    return (
+        isinstance(tree, dict) and {SHARED} < tree.keys() and isinstance(tree[SHARED], dict) and WORDS in tree[SHARED]
+    )
 
 
 def stack_layers(tree: Any) -> Any:
@@ -52,7 +55,10 @@ def split_layers(tree: Any) -> Any:
         count = max(x.shape[0] for x in jax.tree.leaves(stacked) if x.ndim > 2)
 
         def layer(index: int) -> Any:
-            return jax.tree.map(lambda x: (x if x.ndim > 2 else x.reshape(count, -1))[index], stacked)
+            def own(x: Array) -> Array:
+                return (x if x.ndim > 2 else x.reshape(count, -1))[index]
+
+            return jax.tree.map(own, stacked)
 
         return {SHARED: tree[SHARED]} | {f"layer_{index}": layer(index) for index in range(count)}
 
@@ -60,4 +66,7 @@ def split_layers(tree: Any) -> Any:
 
 
 def _replace(tree: Any, is_found: Callable[[Any], bool], function: Callable[[dict[str, Any]], Any]) -> Any:
-    return jax.tree.map(lambda x: function(x) if is_found(x) else x, tree, is_leaf=is_found)
+    def replaced(leaf: Any) -> Any:
+        return function(leaf) if is_found(leaf) else leaf
+
+    return jax.tree.map(replaced, tree, is_leaf=is_found)

@@ -1,14 +1,16 @@
 """One step: the only place where a loss is reduced, differentiated and applied."""
 
 import functools
+import operator
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 from jax import Array
+from jaxtyping import Bool, Float, Float32, Int32
 
 from bert_jax.batches.packing import PackedBatch
 from bert_jax.config import ModelConfig
@@ -18,6 +20,7 @@ from bert_jax.tasks import Task
 from train.losses import LOSSES
 from train.stacking import is_stacked, split_layers, stack_layers
 
+Tree = TypeVar("Tree")
 TrainStep = Callable[..., tuple["TrainState", dict[str, Array]]]
 PredictStep = Callable[[Params, PackedBatch], Array]
 
@@ -25,12 +28,12 @@ PredictStep = Callable[[Params, PackedBatch], Array]
 class TrainState(struct.PyTreeNode):
     """Everything that changes while training.
 
-    step: [] int32, updates done.
+    step: updates done.
     params: part -> tree; `opt_state` has the optimizer's state of each part that is trained. Both may have their layers
       stacked (`stacking.py`).
     """
 
-    step: Array
+    step: Int32[Array, ""]
     params: Params
     opt_state: dict[str, Any]
 
@@ -70,27 +73,31 @@ def make_train_step(
     state ever holds a value that is not finite.
     """
 
-    def train_step(state: TrainState, batch: PackedBatch, axis_name: str | None = None):
-        def all_devices(x):
-            return x if axis_name is None else jax.lax.psum(x, axis_name)
+    def train_step(
+        state: TrainState, batch: PackedBatch, axis_name: str | None = None
+    ) -> tuple[TrainState, dict[str, Array]]:
+        def all_devices(x: Tree) -> Tree:
+            return x if axis_name is None else cast(Tree, jax.lax.psum(x, axis_name))
 
         by_layer = split_layers(state.params)
         total = all_devices(jnp.sum(jnp.asarray(batch.weights)))
         total = jnp.where(total == 0, 1, total)  # a batch of masked LM may have no masked token: its loss is 0, not 0/0
 
-        def share_of_loss(moving: Params, part: PackedBatch) -> Array:
+        def share_of_loss(moving: Params, part: PackedBatch) -> Float32[Array, ""]:
             noise = make_noise(seed, state.step, part, model.bert.max_position_embeddings)
             logits = predict_logits(model, task, {**by_layer, **moving}, part, noise)
             losses = LOSSES[task.kind](logits, jnp.asarray(part.labels))
             return jnp.sum(losses * part.weights) / total
 
-        differentiate = functools.partial(jax.value_and_grad(share_of_loss), {p: by_layer[p] for p in trained})
+        differentiate: Callable[[PackedBatch], tuple[Array, Params]] = functools.partial(
+            jax.value_and_grad(share_of_loss), {p: by_layer[p] for p in trained}
+        )
         loss, gradients = all_devices(differentiate(batch) if accumulate == 1 else add_up(differentiate, batch))
         gradients = {p: stack_layers(g) if is_stacked(state.params[p]) else g for p, g in gradients.items()}
         applied = is_usable(loss, gradients)
 
         def update(old: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
-            new = {}
+            new: dict[str, tuple[Any, Any]] = {}
             for part, (params, moments) in old.items():
                 updates, moments = tx.update(gradients[part], moments, params)
                 new[part] = optax.apply_updates(params, updates), moments
@@ -104,33 +111,43 @@ def make_train_step(
     return train_step
 
 
-def add_up(function: Callable[[Any], Any], parts: Any) -> Any:
-    """The sum of function(part) over the leading axis of all arrays of a tree, one part at a time."""
-    result = jax.eval_shape(function, jax.tree.map(lambda array: array[0], parts))
-    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), result)
-    return jax.lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, function(part)), None), zeros, parts)[0]
+def add_up(function: Callable[[PackedBatch], Tree], parts: PackedBatch) -> Tree:
+    """The sum of function(part) over the leading axis of all arrays of a batch, one part at a time."""
+
+    def zeros(shape: jax.ShapeDtypeStruct) -> Array:
+        return jnp.zeros(shape.shape, shape.dtype)
+
+    def add(total: Tree, part: PackedBatch) -> tuple[Tree, None]:
+        return jax.tree.map(jnp.add, total, function(part)), None
+
+    result = jax.eval_shape(function, jax.tree.map(operator.itemgetter(0), parts))
+    return jax.lax.scan(add, jax.tree.map(zeros, result), parts)[0]
 
 
-def is_usable(loss: Array, gradients: Any) -> Array:
-    """Whether a loss and all gradients are finite, and so are the gradients' squares, which Adam keeps: [] bool."""
+def is_usable(loss: Float32[Array, ""], gradients: Any) -> Bool[Array, ""]:
+    """Whether a loss and all gradients are finite, and so are the gradients' squares, which Adam keeps."""
     return jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradients))
 
 
-def update_if(applied: Array, update: Callable[[Any], Any], old: Any) -> Any:
+def update_if(applied: Bool[Array, ""], update: Callable[[Tree], Tree], old: Tree) -> Tree:
     """update(old), or `old` if not `applied`, the same bits either way that it is computed.
 
     On a CPU a branch lets XLA write each array where the old one was; to choose value by value it copies two of three
     arrays first, which takes longer than the update. On a GPU it copies none, and a branch would wait for the host.
     """
+
+    def leave(old: Tree) -> Tree:
+        return old
+
     if jax.default_backend() == "cpu":
-        return jax.lax.cond(applied, update, lambda old: old, old)
-    return jax.tree.map(lambda a, b: jnp.where(applied, a, b), update(old), old)
+        return cast(Tree, jax.lax.cond(applied, update, leave, old))
+    return jax.tree.map(functools.partial(jnp.where, applied), update(old), old)
 
 
 def make_predict_step(model: ModelConfig, task: Task) -> PredictStep:
-    """A pure function (params, batch) -> what the task's head gives an evaluation [examples, ...], without dropout."""
+    """A pure function (params, batch) -> what the task's head gives an evaluation, a row each, without dropout."""
 
-    def predict_step(params: Params, batch: PackedBatch) -> Array:
+    def predict_step(params: Params, batch: PackedBatch) -> Float[Array, "targets ..."]:
         return HEADS[task.kind].outputs(predict_logits(model, task, split_layers(params), batch), batch)
 
     return predict_step

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from bert_jax.batches.encoded import EncodedExamples
 from bert_jax.batches.order import batch_indices, batches_per_epoch
@@ -21,7 +22,7 @@ class Batches:
     """
 
     encoded: EncodedExamples
-    indices: Sequence[np.ndarray]  # of the examples in each batch
+    indices: Sequence[Int[np.ndarray, " _examples"]]  # of the examples in each batch
     shapes: Sequence[BatchShape]  # of each batch
     slots: int  # examples that a share has room for
     shares: int
@@ -39,7 +40,7 @@ class Batches:
         packed = [self.pack_share(number, shares[share]) for share in self.own or range(self.shares)]
         return jax.tree.map(lambda *arrays: np.stack(arrays), *packed)
 
-    def pack_share(self, number: int, indices: np.ndarray) -> PackedBatch:
+    def pack_share(self, number: int, indices: Int[np.ndarray, " examples"]) -> PackedBatch:
         """One device's share of a batch, the examples at `indices`."""
         return pack(self.encoded, indices, self.shapes[number], self.slots)
 
@@ -82,7 +83,7 @@ def evaluation_batches(encoded: EncodedExamples, batch_size: int, shares: int, r
     """
     longest = encoded.lengths.max(axis=1, initial=1)
     longer_rows = -(-int(longest.max(initial=1)) // 32) * 32
-    plans = []
+    plans: list[list[tuple[BatchShape, list[np.ndarray]]]] = []
     for length in (row_length,) if row_length else (64, 128, 256, 512):
         groups = [(length, np.flatnonzero(longest <= length)), (longer_rows, np.flatnonzero(longest > length))]
         plans.append([_fill(encoded, group, rows, batch_size, shares) for rows, group in groups if len(group)])
@@ -93,20 +94,21 @@ def evaluation_batches(encoded: EncodedExamples, batch_size: int, shares: int, r
 
 
 def _fill(
-    encoded: EncodedExamples, group: np.ndarray, row_length: int, batch_size: int, shares: int
-) -> tuple[BatchShape, list[np.ndarray]]:
+    encoded: EncodedExamples, group: Int[np.ndarray, " group"], row_length: int, batch_size: int, shares: int
+) -> tuple[BatchShape, list[Int[np.ndarray, " _examples"]]]:
     """The shape of full batches of some examples, and the examples of each, in the order in which they are given."""
     tokens = np.cumsum(encoded.lengths[group].sum(axis=1))
 
-    def rows_needed(examples: np.ndarray) -> int:
+    def rows_needed(examples: Int[np.ndarray, " examples"]) -> int:
         lengths = (encoded.lengths[share].reshape(-1) for share in split_shares(examples, shares))
         return max(assign_rows(share, row_length)[2] for share in lengths)
 
-    average = tokens[-1] * min(1, batch_size / len(group)) / shares  # tokens of a share
+    average = int(tokens[-1]) * min(1, batch_size / len(group)) / shares  # tokens of a share
     rows = max(math.ceil(average / row_length), encoded.texts)  # in as many rows, an example always has room
-    batches, start = [], 0
+    batches: list[np.ndarray] = []
+    start = 0
     while start < len(group):
-        before = tokens[start - 1] if start else 0
+        before = int(tokens[start - 1]) if start else 0
         end = int(np.searchsorted(tokens, before + shares * rows * row_length, "right"))
         while rows_needed(group[start:end]) > rows:
             end -= 1
@@ -116,13 +118,17 @@ def _fill(
 
 
 def _plan(
-    encoded: EncodedExamples, indices: list[np.ndarray], batch_size: int, shares: int, row_length: int | None
+    encoded: EncodedExamples,
+    indices: list[Int[np.ndarray, " _examples"]],
+    batch_size: int,
+    shares: int,
+    row_length: int | None,
 ) -> Batches:
     lengths, slots = encoded.lengths, -(-batch_size // shares)
     by_share = [[lengths[share].reshape(-1) for share in split_shares(batch, shares)] for batch in indices]
     return Batches(encoded, indices, plan_shapes(by_share, row_length), slots, shares)
 
 
-def split_shares(indices: np.ndarray, shares: int) -> list[np.ndarray]:
+def split_shares(indices: Int[np.ndarray, " examples"], shares: int) -> list[Int[np.ndarray, " _share"]]:
     """A batch's examples, cut evenly into one share a device; there may be empty ones at the end."""
     return np.array_split(indices, shares)

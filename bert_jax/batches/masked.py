@@ -29,7 +29,7 @@ class MaskedBatches(Batches):
         token_ids = np.array(batch.token_ids)
         token_ids.reshape(-1)[place] = masked.replacement
 
-        def in_slots(values: np.ndarray, dtype: type) -> np.ndarray:
+        def in_slots(values: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
             full = np.zeros(self.masked_slots, dtype)
             full[: len(values)] = values
             return full

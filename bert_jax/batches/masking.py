@@ -71,7 +71,7 @@ def mask_tokens(
     starts, lengths = encoded.offsets[which], encoded.offsets[which + 1] - encoded.offsets[which]
     states = _text_states(seed, epoch, which)
     text = np.repeat(np.arange(len(which)), lengths)  # [tokens], as the next two
-    position = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    position = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     original = encoded.tokens[np.repeat(starts, lengths) + position]
 
     ordinary = np.flatnonzero(~np.isin(original, vocabulary.special))

@@ -11,8 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from flax import struct
 from jax import Array
+from jaxtyping import Float32, Int, Int32, Shaped
 
 from bert_jax.batches.encoded import EncodedExamples
+
+AnyArray = np.ndarray | Array  # NumPy's, JAX's, or what JAX has in its place while it traces
 
 # Work of a token beside its row's length, in units of what one attended position costs it: a row twice as long must
 # save this much padding to pay for itself.
@@ -22,23 +25,27 @@ TOKEN_COST = 512
 class PackedBatch(struct.PyTreeNode):
     """A batch of examples, of static shape. Slots without an example have weight 0.
 
-    token_ids, segment_ids, position_ids, token_type_ids: [rows, length] int32. Segment 0 is padding; segment
-      1 + example * texts + text is that text, in whatever row it lies. Positions count from 0 in each text.
-    first_token: [examples, texts] int32, index into the flattened rows of each text's [CLS].
-    labels, weights: [examples] float32; where there are masked tokens, [masked].
-    example_ids: [examples] int32, the example's row in its table: what dropout is keyed by.
-    masked: [masked] int32, index into the flattened rows of each masked token; None where nothing is masked.
+    A step sees one share of a batch. Outside of it every field has more axes in front: one of the shares, and where
+    updates are accumulated one of the devices before it.
+
+    segment_ids: segment 0 is padding; 1 + example * texts + text is that text, in whatever row it lies.
+    position_ids: count from 0 in each text.
+    first_token: index into the flattened rows of each text's [CLS].
+    labels: [examples], or [examples, numbers] of a kind with several numbers a label; of masked tokens [masked].
+    weights: of what is predicted, the examples or the masked tokens.
+    example_ids: the example's row in its table, which dropout is keyed by.
+    masked: index into the flattened rows of each masked token; None where nothing is masked.
     """
 
-    token_ids: np.ndarray | Array
-    segment_ids: np.ndarray | Array
-    position_ids: np.ndarray | Array
-    token_type_ids: np.ndarray | Array
-    first_token: np.ndarray | Array
-    labels: np.ndarray | Array
-    weights: np.ndarray | Array
-    example_ids: np.ndarray | Array
-    masked: np.ndarray | Array | None = None
+    token_ids: Int32[AnyArray, "*share rows length"]
+    segment_ids: Int32[AnyArray, "*share rows length"]
+    position_ids: Int32[AnyArray, "*share rows length"]
+    token_type_ids: Int32[AnyArray, "*share rows length"]
+    first_token: Int32[AnyArray, "*share examples texts"]
+    labels: Float32[AnyArray, "..."]
+    weights: Float32[AnyArray, "*share targets"]
+    example_ids: Int32[AnyArray, "*share examples"]
+    masked: Int32[AnyArray, "*share masked"] | None = None
 
 
 class BatchShape(NamedTuple):
@@ -58,14 +65,16 @@ class BatchShape(NamedTuple):
         return self.tokens * (TOKEN_COST + self.length)
 
 
-def assign_rows(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray, int]:
+def assign_rows(
+    lengths: Int[np.ndarray, " texts"], row_length: int
+) -> tuple[Int32[np.ndarray, " texts"], Int32[np.ndarray, " texts"], int]:
     """Best-fit decreasing: each text, longest first, goes to the row with the least room that still takes it.
 
     Args:
-      lengths: [texts], each between 1 and row_length.
+      lengths: each between 1 and row_length.
 
     Returns:
-      The row of each text [texts], its first column [texts], and the number of rows.
+      The row of each text, its first column, and the number of rows.
     """
     row_of, column_of = np.zeros(len(lengths), np.int32), np.zeros(len(lengths), np.int32)
     rows_with_room: list[list[int]] = [[] for _ in range(row_length + 1)]
@@ -87,7 +96,7 @@ def assign_rows(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.nd
     return row_of, column_of, rows
 
 
-def pack(encoded: EncodedExamples, indices: np.ndarray, shape: BatchShape, slots: int) -> PackedBatch:
+def pack(encoded: EncodedExamples, indices: Int[np.ndarray, " examples"], shape: BatchShape, slots: int) -> PackedBatch:
     """Packs the examples at `indices` (at most `slots`) into a batch of NumPy arrays.
 
     Raises:
@@ -100,16 +109,16 @@ def pack(encoded: EncodedExamples, indices: np.ndarray, shape: BatchShape, slots
     if rows > shape.rows or len(indices) > slots:
         raise ValueError(f"{len(indices)} examples in {rows} rows do not fit {slots} slots in {shape.rows} rows")
     begin = row_of * shape.length + column_of  # [texts], into the flattened rows
-    position = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    position = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     target = np.repeat(begin, lengths) + position
     source = np.repeat(starts, lengths) + position
 
-    def laid_out(values: np.ndarray) -> np.ndarray:
+    def laid_out(values: Int[np.ndarray, " tokens"]) -> Int32[np.ndarray, "rows length"]:
         flat = np.zeros(shape.rows * shape.length, np.int32)
         flat[target] = values
         return flat.reshape(shape)
 
-    def in_slots(values: np.ndarray, dtype: type) -> np.ndarray:
+    def in_slots(values: Shaped[np.ndarray, "used ..."], dtype: type[np.generic]) -> Shaped[np.ndarray, "slots ..."]:
         full = np.zeros((slots, *values.shape[1:]), dtype)
         full[: len(values)] = values
         return full
@@ -130,7 +139,7 @@ def pack(encoded: EncodedExamples, indices: np.ndarray, shape: BatchShape, slots
 WORTH_COMPILING = 0.05
 
 
-Shares = Sequence[np.ndarray]  # of one batch: the text lengths [texts] of each device's share
+Shares = Sequence[Int[np.ndarray, " _texts"]]  # of one batch: the text lengths of each device's share
 
 
 def plan_shapes(batches: Sequence[Shares], row_length: int | None = None) -> list[BatchShape]:
@@ -148,7 +157,7 @@ def plan_shapes(batches: Sequence[Shares], row_length: int | None = None) -> lis
     long = max(longest, min(short))
     rows = {length: [_count_rows(shares, length) for shares in batches] for length in {*short, long}}
     singles = [[BatchShape(max(rows[length]), length)] for length in sorted(rows) if max(rows[length]) < TOO_LONG]
-    pairs = []
+    pairs: list[list[BatchShape]] = []
     for length in sorted(short):
         for limit in sorted(set(rows[length])):
             rest = [b for a, b in zip(rows[length], rows[long], strict=True) if a > limit]

@@ -179,7 +179,7 @@ def encode_examples(
         texts = width
     lengths = np.array([len(sequence) for sequence in sequences], np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    position = np.arange(int(offsets[-1])) - np.repeat(offsets[:-1], lengths)
     return EncodedExamples(
         tokens=np.fromiter((token for sequence in sequences for token in sequence), np.int32, int(offsets[-1])),
         token_types=(position >= np.repeat(first_parts, lengths)).astype(np.int32),

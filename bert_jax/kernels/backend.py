@@ -2,6 +2,7 @@
 
 import functools
 import re
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,8 @@ def longest_row() -> int:
     need 192 KiB of shared memory for 128 tokens, which Hopper and Blackwell in data centres have for a block (227), and
     80 KiB for 64 tokens, which all have (99).
     """
-    capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
+    device = cast(object, jax.local_devices()[0])  # of a class that JAX has no stub of
+    capability = str(getattr(device, "compute_capability", ""))
     if not re.fullmatch(r"\d+\.\d+", capability) or float(capability) < 8.0:
         return 0
     return 128 if capability in ("9.0", "10.0", "10.3") else 64

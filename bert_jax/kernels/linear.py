@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import Array
 
@@ -49,19 +50,21 @@ def dense(features: int, dtype: Dtype, name: str) -> nn.Dense:
     return nn.Dense(features, dtype=value_dtype(dtype), dot_general=dot_general, name=name)
 
 
-def multiply_transposed(x: Array, table: Array, dtype: Dtype) -> Array:
+def multiply_transposed(x: Array, table: np.ndarray | Array, dtype: Dtype) -> Array:
     """x [..., hidden] times the transpose of table [outputs, hidden], computed in `dtype`: [..., outputs] float32."""
     flat = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
     return product(flat, table, dtype, True).reshape(*x.shape[:-1], table.shape[0])
 
 
-def _dot_general(dtype: Dtype, x: Array, w: Array, dimensions: tuple, precision: None = None) -> Array:
+def _dot_general(
+    dtype: Dtype, x: Array, w: Array, dimensions: jax.lax.DotDimensionNumbers, precision: None = None
+) -> Array:
     """`product` as `nn.Dense` calls it: x [..., inputs], w [inputs, outputs] -> [..., outputs]."""
     assert dimensions == (((x.ndim - 1,), (0,)), ((), ())) and precision is None
     return product(x.reshape(-1, x.shape[-1]), w, dtype, False).reshape(*x.shape[:-1], w.shape[-1])
 
 
-def product(x: Array, w: Array, dtype: Dtype, transposed: bool) -> Array:
+def product(x: Array, w: np.ndarray | Array, dtype: Dtype, transposed: bool) -> Array:
     """x @ w, or x @ w.T, all float32, with operands rounded to `dtype` here and in the gradients.
 
     Args:
