@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import numpy as np
+import safetensors.numpy
 
 from bert_jax.errors import StorageError
 
@@ -64,6 +65,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"it holds {type(values).__name__}, not a JSON object")
     return values
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write what other programs read as JSON, in a folder that is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], like: Path) -> None:
+    """Write a safetensors file that whoever may read another file may read; safetensors lets its owner alone."""
+    safetensors.numpy.save_file(tensors, path, {"format": "pt"})
+    shutil.copymode(like, path)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
