@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from bert_jax.cli.settings import Setting, flat, members, settings_of
-from bert_jax.cli.settings_file import read_settings_file
+from bert_jax.cli.settings import Setting, flat, read_settings_file, settings_of
 from bert_jax.errors import InputError, perhaps
 
 Config = TypeVar("Config")
@@ -120,8 +119,7 @@ def parse_values(config_class: type, texts: Mapping[str, str], settings: Mapping
             values[name] = text == "True" if each.is_switch else each.parse(text)
         except ValueError:
             raise InputError(f"--{name}={text}, but it is {each.wanted()}{perhaps(text, each.options())}") from None
-        if each.range and values[name] is not None and not each.range.holds(values[name]):
-            raise InputError(f"--{name}={values[name]}, but {each.range.words}")
+        each.check_range(values[name])
         if each.early:
             each.early(values[name])
     return values
@@ -180,8 +178,7 @@ def _metavar(each: Setting) -> str | None:
         return None
     if each.words:
         return "NAME"
-    types_ = [part for part in members(each.hint) if typing.get_origin(part) is not Literal]
-    kinds = [part.__name__.upper() for part in types_ if not (each.choices and part is str)]
+    kinds = [part.__name__.upper() for part in each.free_types()]
     return "|".join(kinds + (["{" + ",".join(each.options()) + "}"] if each.options() else []))
 
 
