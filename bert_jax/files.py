@@ -111,9 +111,10 @@ def hash_files(folder: Path, leave_out: Collection[str] = (), sync: bool = False
       OSError: one cannot be put on the disk.
     """
 
-    def digest(path: Path) -> str:
+    def digest(name: str) -> str:
+        path = inside[name]
         if path.is_symlink() or not path.is_file():
-            raise ValueError(f"{path.relative_to(folder)} is no plain file")
+            raise ValueError(f"{name} is no plain file")
         try:
             with path.open("rb") as file:
                 if sync:
@@ -122,17 +123,16 @@ def hash_files(folder: Path, leave_out: Collection[str] = (), sync: bool = False
         except OSError as error:
             if sync:
                 raise
-            raise ValueError(f"{path.relative_to(folder)} cannot be read: {error.strerror}") from None
+            raise ValueError(f"{name} cannot be read: {error.strerror}") from None
 
-    inside = sorted(folder.rglob("*"))
-    names = {str(path.relative_to(folder)): path for path in inside if path.is_symlink() or not path.is_dir()}
-    names = {name: path for name, path in names.items() if name not in leave_out}
+    inside = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    folders = {name: path for name, path in inside.items() if path.is_dir() and not path.is_symlink()}
     if sync:
-        for path in inside:
-            if path.is_dir() and not path.is_symlink():
-                sync_folder(path)
+        for path in folders.values():
+            sync_folder(path)
+    names = [name for name in inside if name not in folders and name not in leave_out]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        return dict(zip(names, pool.map(digest, names.values()), strict=True))
+        return dict(zip(names, pool.map(digest, names), strict=True))
 
 
 @contextlib.contextmanager

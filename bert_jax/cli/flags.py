@@ -146,18 +146,16 @@ def _make_flags(config_class: type, settings: Mapping[str, Setting], default: An
     now = flat(default) if default is not None else {}
     headings: dict[str, list[tuple[str, Any, Any]]] = {}
     for name, each in settings.items():
-        value = now.get(name, each.default)
-        needed = each.default is dataclasses.MISSING
-        look = tyro.conf.arg(
-            help=each.help, metavar=_metavar(each), help_behavior_hint=None if needed else _say_default
-        )
+        default, say = now.get(name, each.default), _say_default
+        if each.default is dataclasses.MISSING:  # it is required
+            default, say = each.default, None
         hint = each.hint
         if each.choices:
             words: Any = Literal[tuple(each.options())]  # type: ignore[valid-type]
             hint = words | None if type(None) in typing.get_args(each.hint) else words
+        look = tyro.conf.arg(help=each.help, metavar=_metavar(each), help_behavior_hint=say)
         hint = Annotated[tyro.conf.Positional[hint] if each.words else hint, look]
-        field = dataclasses.field() if needed else dataclasses.field(default=value)
-        headings.setdefault(each.part, []).append((name, hint, field))
+        headings.setdefault(each.part, []).append((name, hint, dataclasses.field(default=default)))
     if set(headings) == {""}:
         return dataclasses.make_dataclass(config_class.__name__, headings[""], kw_only=True)
     parts = []
