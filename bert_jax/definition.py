@@ -59,20 +59,10 @@ def read_definition(path: Path) -> dict[str, Any]:
 
 
 def define(task: Task, with_files: bool = True) -> str:
-    """The file that defines a task of one's own."""
-    return render_definition({k: v for k, v in vars(task).items() if with_files or k not in ("folder", "files")})
+    """Return the file that defines a task of one's own, with or without where its tables are.
 
-
-def digest(task: Task) -> str:
-    """SHA-256 of the definition of a task of one's own, but for where its tables are, which have hashes."""
-    return hashlib.sha256(define(task, with_files=False).encode()).hexdigest()
-
-
-def render_definition(fields: Mapping[str, Any]) -> str:
-    """The TOML of a Task's fields; those of files may be missing.
-
-    >>> print(render_definition({"kind": "similarity", "text_columns": ("a", "b"), "label_column": "same", "labels": (),
-    ...                          "max_label": 1, "metric": "pearson", "id_column": None, "delimiter": ","}))
+    >>> task = Task("same", "similarity", {}, ("a", "b"), "same", 1, "same", id_column=None, delimiter=",")
+    >>> print(define(task, with_files=False))
     kind = "similarity"
     texts = ["a", "b"]
     label = "same"
@@ -82,20 +72,26 @@ def render_definition(fields: Mapping[str, Any]) -> str:
     <BLANKLINE>
     """
     shown = {
-        "kind": fields["kind"],
-        "texts": list(fields["text_columns"]),
-        "label": fields["label_column"],
-        "labels": list(fields["labels"]) or None,
-        "max_label": fields["max_label"] if KINDS[fields["kind"]].graded else None,
-        "metric": fields["metric"],
-        "id": fields["id_column"],
-        "delimiter": fields["delimiter"],
-        "folder": str(fields["folder"]) if "folder" in fields else None,
-        **{f"files.{split}": names[0] for split, names in fields.get("files", {}).items()},
+        "kind": task.kind,
+        "texts": list(task.text_columns),
+        "label": task.label_column,
+        "labels": list(task.labels) or None,
+        "max_label": task.max_label if task.is_graded else None,
+        "metric": task.metric,
+        "id": task.id_column,
+        "delimiter": task.delimiter,
     }
+    if with_files:
+        shown["folder"] = str(task.folder)
+        shown |= {f"files.{split}": names[0] for split, names in task.files.items()}
     # A string of JSON is one of TOML where no character has to be written as two of UTF-16.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in shown.items() if value is not None]
     return "".join(lines).replace("\x7f", r"\u007f")
+
+
+def digest(task: Task) -> str:
+    """SHA-256 of the definition of a task of one's own, but for where its tables are, which have hashes."""
+    return hashlib.sha256(define(task, with_files=False).encode()).hexdigest()
 
 
 def _fields(values: dict[str, Any], folder: Path) -> dict[str, Any]:

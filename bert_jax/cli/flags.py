@@ -53,9 +53,8 @@ def parse_flags(
     values = parse_values(config_class, texts, settings)
     taker = next((name for name, each in settings.items() if each.words), None)
     if words and taker is None:
-        raise InputError(
-            f"{' '.join(words).strip() or 'an empty word'} belongs to no flag; see python -m {module} --help"
-        )
+        said = " ".join(words).strip() or "an empty word"
+        raise InputError(f"{said} belongs to no flag; see python -m {module} --help")
     if taker:
         values[taker] = tuple(words)
     if any(_name(arg) in ASKS for arg in args):

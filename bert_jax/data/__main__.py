@@ -10,7 +10,7 @@ from bert_jax.cli.command import run_command
 from bert_jax.cli.settings import setting
 from bert_jax.data.download import fetch, unpack
 from bert_jax.data.public import PUBLIC, TREEBANK, TREEBANK_FILES, PublicSet, by_hand, default_folder, next_commands
-from bert_jax.errors import InputError, Interrupted, UserError, perhaps
+from bert_jax.errors import InputError, Interrupted, perhaps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,7 @@ def download(sets: Mapping[str, PublicSet], names: Sequence[str], data_dir: Path
     Raises:
       UserError: at least one could not be had.
     """
-    failed: list[UserError] = []
-    done: list[str] = []
+    failed: dict[str, InputError] = {}
     for name in names:
         folder = sets[name].folder(data_dir, tfds_dir)
         try:
@@ -44,16 +43,15 @@ def download(sets: Mapping[str, PublicSet], names: Sequence[str], data_dir: Path
             if sets[name].reader == "stanford":
                 unpack(data_dir / f"{TREEBANK}.zip", TREEBANK_FILES, data_dir / TREEBANK)
                 print(f"{name:<5} {data_dir / TREEBANK}{'/'}", flush=True)
-            done.append(name)
         except InputError as error:
-            failed.append(error)
+            failed[name] = error
             if len(names) > 1:
                 print(f"warning: {name}: {error}", file=sys.stderr, flush=True)
+    done = [name for name in names if name not in failed]
     if commands := next_commands(done, data_dir, tfds_dir, default_folder()):
         print("\nNext:", *commands, sep="\n  ")
     if failed:
-        missing = ", ".join(name for name in names if name not in done)
-        raise failed[0] if len(names) == 1 else InputError(f"these could not be fetched: {missing}")
+        raise failed[names[0]] if len(names) == 1 else InputError(f"these could not be fetched: {', '.join(failed)}")
 
 
 def main(flags: DownloadConfig, sets: Mapping[str, PublicSet] = PUBLIC) -> None:

@@ -108,16 +108,13 @@ def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[En
         found += _given_head(config, name, given)
     wanted = {name: entry.shape for entry in found for name in entry.names}
     there = {name: given[name] for name in wanted if name in given}
+    misshaped = [(name, tensor) for name, tensor in there.items() if tensor.shape != wanted[name]]
     problems = {
         "missing": [name for name in wanted if name not in given],
         "unexpected": [_printable(name) for name in given if name not in wanted and not OTHER_TENSORS.match(name)],
         "there under two names": [_printable(t.name) for t in tensors if given[_plain_name(t.name)] is not t],
-        "mis-shaped": [
-            f"{name} is {list(tensor.shape)}, not {list(wanted[name])}"
-            for name, tensor in there.items()
-            if tensor.shape != wanted[name]
-        ],
-        "not floats": [f"{name} is {tensor.dtype}" for name, tensor in there.items() if tensor.dtype not in FLOATS],
+        "mis-shaped": [f"{name} is {list(t.shape)}, not {list(wanted[name])}" for name, t in misshaped],
+        "not floats": [f"{name} is {t.dtype}" for name, t in there.items() if t.dtype not in FLOATS],
     }
     said = [f"{what}: {_some(names)}" for what, names in problems.items() if names]
     if said:
