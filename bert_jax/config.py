@@ -43,10 +43,9 @@ class BertConfig:
                 raise WeightsError(f"{said}, outside {smallest} to {largest:,}")
             if not whole and not 0 <= value < 1:
                 raise WeightsError(f"{said}, outside 0 to 1")
-        if self.hidden_size % self.num_attention_heads:
-            raise WeightsError(
-                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
-            )
+        size, heads = self.hidden_size, self.num_attention_heads
+        if size % heads:
+            raise WeightsError(f"hidden_size {size} is not a multiple of num_attention_heads {heads}")
 
     @property
     def head_size(self) -> int:

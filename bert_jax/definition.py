@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from bert_jax.errors import InputError, perhaps, quote
+from bert_jax.errors import InputError, perhaps, quote, refused
 from bert_jax.files import read_file
 from bert_jax.tasks import KINDS, PARTS, TASKS, Task
 
@@ -33,7 +33,7 @@ SPLITS = ("train", "dev", "test")
 DELIMITERS = ("\t", ",", ";", "|")
 
 
-class Wrong(Exception):
+class Wrong(InputError):
     """A key, what is wrong with it, and what is wanted."""
 
 
@@ -44,36 +44,25 @@ def read_definition(path: Path) -> dict[str, Any]:
       InputError: `path: key: what was wrong, what is wanted`, for the first thing that is wrong.
     """
     try:
-        values = tomllib.loads(read_file(path, LONGEST).decode("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8") from None
-    except RecursionError:
-        raise InputError(f"{path}: is nested too deeply") from None
-    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
-        raise InputError(f"{path}: is no TOML: {error}") from None
-    try:
-        return _fields(values, path.absolute().parent)
+        with refused(Wrong, "cannot be read"):
+            text = read_file(path, LONGEST).decode("utf-8")
+        return _fields(tomllib.loads(text), path.absolute().parent)
     except Wrong as error:
-        raise InputError(f"{path}: {error}") from None
+        reason = str(error)
+    except UnicodeDecodeError as error:
+        reason = f"byte {error.start} is not UTF-8"
+    except RecursionError:
+        reason = "is nested too deeply"
+    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
+        reason = f"is no TOML: {error}"
+    raise InputError(f"{path}: {reason}")
 
 
 def define(task: Task, with_files: bool = True) -> str:
-    """The file that defines a task of one's own."""
-    return render_definition({k: v for k, v in vars(task).items() if with_files or k not in ("folder", "files")})
+    """Return the file that defines a task of one's own, with or without where its tables are.
 
-
-def digest(task: Task) -> str:
-    """SHA-256 of the definition of a task of one's own, but for where its tables are, which have hashes."""
-    return hashlib.sha256(define(task, with_files=False).encode()).hexdigest()
-
-
-def render_definition(fields: Mapping[str, Any]) -> str:
-    """The TOML of a Task's fields; those of files may be missing.
-
-    >>> print(render_definition({"kind": "similarity", "text_columns": ("a", "b"), "label_column": "same", "labels": (),
-    ...                          "max_label": 1, "metric": "pearson", "id_column": None, "delimiter": ","}))
+    >>> task = Task("same", "similarity", {}, ("a", "b"), "same", 1, "same", id_column=None, delimiter=",")
+    >>> print(define(task, with_files=False))
     kind = "similarity"
     texts = ["a", "b"]
     label = "same"
@@ -82,22 +71,27 @@ def render_definition(fields: Mapping[str, Any]) -> str:
     delimiter = ","
     <BLANKLINE>
     """
-    files = {split: names[0] for split, names in fields["files"].items()} if "files" in fields else None
     shown = {
-        "kind": fields["kind"],
-        "texts": list(fields["text_columns"]),
-        "label": fields["label_column"],
-        "labels": list(fields["labels"]) or None,
-        "max_label": fields["max_label"] if KINDS[fields["kind"]].graded else None,
-        "metric": fields["metric"],
-        "id": fields["id_column"],
-        "delimiter": fields["delimiter"],
-        "folder": str(fields["folder"]) if "folder" in fields else None,
-        **{f"files.{split}": name for split, name in (files or {}).items()},
+        "kind": task.kind,
+        "texts": list(task.text_columns),
+        "label": task.label_column,
+        "labels": list(task.labels) or None,
+        "max_label": task.max_label if task.is_graded else None,
+        "metric": task.metric,
+        "id": task.id_column,
+        "delimiter": task.delimiter,
     }
+    if with_files:
+        shown["folder"] = str(task.folder)
+        shown |= {f"files.{split}": names[0] for split, names in task.files.items()}
     # A string of JSON is one of TOML where no character has to be written as two of UTF-16.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in shown.items() if value is not None]
     return "".join(lines).replace("\x7f", r"\u007f")
+
+
+def digest(task: Task) -> str:
+    """SHA-256 of the definition of a task of one's own, but for where its tables are, which have hashes."""
+    return hashlib.sha256(define(task, with_files=False).encode()).hexdigest()
 
 
 def _fields(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -107,18 +101,16 @@ def _fields(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     labels = _labels(values, kind)
     if label in texts:
         raise Wrong(f"label: {quote(label)} is the column of a text, wanted is another")
-    metrics = KINDS[kind].metrics
-    metric = _one_of(values, "metric", metrics) if "metric" in values else metrics[0]
     return {
         "kind": kind,
-        "files": _files(values),
         "text_columns": texts,
         "label_column": label,
         "labels": labels,
+        "metric": _one_of(values, "metric", KINDS[kind].metrics, has_default=True),
+        "files": _files(values),
         "max_label": _max_label(values, kind, labels),
-        "metric": metric,
         "id_column": _text(values, "id") if "id" in values else None,
-        "delimiter": _one_of(values, "delimiter", DELIMITERS) if "delimiter" in values else "\t",
+        "delimiter": _one_of(values, "delimiter", DELIMITERS, has_default=True),
         "folder": _folder(values, folder),
     }
 
@@ -126,13 +118,13 @@ def _fields(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _folder(values: dict[str, Any], beside: Path) -> Path:
     """Where a definition's files are: what it names, from its own folder, or that folder."""
     try:
-        folder = beside / Path(_text(values, "folder")).expanduser() if "folder" in values else beside
+        folder = beside / Path(_text(values, "folder") if "folder" in values else "").expanduser()
         str(folder).encode()
+        return folder
     except RuntimeError as error:
         raise Wrong(f"folder: {quote(values['folder'])}: {error}") from None
     except UnicodeEncodeError:
         raise Wrong(f"folder: {quote(str(beside))} is not UTF-8, wanted is a path that is") from None
-    return folder
 
 
 def _columns(values: dict[str, Any], kind: str) -> tuple[str, ...]:
@@ -153,15 +145,15 @@ def _labels(values: dict[str, Any], kind: str) -> tuple[str | int, ...]:
         return ()
     two = list(KINDS[kind].labels)
     labels = values.get("labels", two or None)
-    words = isinstance(labels, list) and all(_is_text(label) for label in labels)
-    numbers = isinstance(labels, list) and all(type(label) is int for label in labels)
     count = "two, first the one that means no" if two else "two or more"
     wanted = f"wanted is a list of {count}, all words or all whole numbers"
-    if not (words or numbers) or len(labels) < 2 or (two and len(labels) > 2):
+    if not isinstance(labels, list) or len(labels) < 2 or (two and len(labels) > 2):
         raise Wrong(f"labels: {_got(labels)}, {wanted}")
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise Wrong(f"labels: {quote(twice)} stands twice, {wanted}")
+    if not all(map(_is_text, labels)) and not all(type(label) is int for label in labels):
+        raise Wrong(f"labels: {_got(labels)}, {wanted}")
+    for label in labels:
+        if labels.count(label) > 1:
+            raise Wrong(f"labels: {quote(label)} stands twice, {wanted}")
     return tuple(labels)
 
 
@@ -201,9 +193,9 @@ def _text(values: dict[str, Any], key: str, above: str = "") -> str:
     return values[key]
 
 
-def _one_of(values: dict[str, Any], key: str, known: Sequence[str]) -> str:
-    value = values.get(key)
-    if not isinstance(value, str) or value not in known:
+def _one_of(values: dict[str, Any], key: str, known: Sequence[str], has_default: bool = False) -> str:
+    value = values.get(key, known[0] if has_default else None)
+    if value not in known:
         guess = perhaps(value, known) if isinstance(value, str) else ""
         raise Wrong(f"{key}: {_got(value)}{guess}, wanted is {' or '.join(json.dumps(each) for each in known)}")
     return value
@@ -269,5 +261,4 @@ def read_task(path: Path) -> Task:
     if name in (*TASKS, *PARTS):
         taken = "a part of the model" if name in PARTS else "a task that is here already"
         raise InputError(f"{path}: {name} is {taken}; give the file another name")
-    values: dict[str, Any] = read_definition(path)
-    return Task(name=name, course_name=name, **values)
+    return Task(name=name, course_name=name, **read_definition(path))

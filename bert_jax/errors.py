@@ -22,8 +22,6 @@ class UserError(Exception):
 class InputError(UserError):
     """A flag, a table or a text that cannot be used."""
 
-    exit_code = 2
-
 
 class WeightsError(UserError):
     """Weights, a vocabulary or a checkpoint that cannot be used."""

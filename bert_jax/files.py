@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import numpy as np
+import safetensors.numpy
 
 from bert_jax.errors import StorageError
 
@@ -66,6 +67,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def write_json(path: Path, values: Any) -> None:
+    """Write what other programs read as JSON, in a folder that is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], like: Path) -> None:
+    """Write a safetensors file that whoever may read another file may read; safetensors lets its owner alone."""
+    safetensors.numpy.save_file(tensors, path, {"format": "pt"})
+    shutil.copymode(like, path)
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file so that whoever reads it, even after a power cut, finds all of the new or all of the old."""
     unfinished = path.with_name(path.name + UNFINISHED)
@@ -98,9 +111,10 @@ def hash_files(folder: Path, leave_out: Collection[str] = (), sync: bool = False
       OSError: one cannot be put on the disk.
     """
 
-    def digest(path: Path) -> str:
+    def digest(name: str) -> str:
+        path = inside[name]
         if path.is_symlink() or not path.is_file():
-            raise ValueError(f"{path.relative_to(folder)} is no plain file")
+            raise ValueError(f"{name} is no plain file")
         try:
             with path.open("rb") as file:
                 if sync:
@@ -109,17 +123,16 @@ def hash_files(folder: Path, leave_out: Collection[str] = (), sync: bool = False
         except OSError as error:
             if sync:
                 raise
-            raise ValueError(f"{path.relative_to(folder)} cannot be read: {error.strerror}") from None
+            raise ValueError(f"{name} cannot be read: {error.strerror}") from None
 
-    inside = sorted(folder.rglob("*"))
-    names = {str(path.relative_to(folder)): path for path in inside if path.is_symlink() or not path.is_dir()}
-    names = {name: path for name, path in names.items() if name not in leave_out}
+    inside = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    folders = {name: path for name, path in inside.items() if path.is_dir() and not path.is_symlink()}
     if sync:
-        for path in inside:
-            if path.is_dir() and not path.is_symlink():
-                sync_folder(path)
+        for path in folders.values():
+            sync_folder(path)
+    names = [name for name in inside if name not in folders and name not in leave_out]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        return dict(zip(names, pool.map(digest, names.values()), strict=True))
+        return dict(zip(names, pool.map(digest, names), strict=True))
 
 
 @contextlib.contextmanager

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.cli.interrupt import Interrupt
-from bert_jax.cli.settings import take_all
-from bert_jax.cli.settings_file import read_settings_file
+from bert_jax.cli.settings import read_settings_file, take_all
 from train.cli.progress import in_notebook
 from train.config import TrainConfig
 from train.extend import additions, extended, load_extension, make_additions

@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bert_jax.cli.settings import check_ranges, flat
-from bert_jax.cli.settings_file import render_settings
+from bert_jax.cli.settings import check_ranges, flat, render_settings
 from bert_jax.config import BertConfig, ModelConfig
 from bert_jax.definition import find_tasks, plain_names
 from bert_jax.errors import InputError

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from bert_jax.cli.settings import Setting, flat, members, settings_of
-from bert_jax.cli.settings_file import read_settings_file
+from bert_jax.cli.settings import Setting, flat, read_settings_file, settings_of
 from bert_jax.errors import InputError, perhaps
 
 Config = TypeVar("Config")
@@ -54,9 +53,8 @@ def parse_flags(
     values = parse_values(config_class, texts, settings)
     taker = next((name for name, each in settings.items() if each.words), None)
     if words and taker is None:
-        raise InputError(
-            f"{' '.join(words).strip() or 'an empty word'} belongs to no flag; see python -m {module} --help"
-        )
+        said = " ".join(words).strip() or "an empty word"
+        raise InputError(f"{said} belongs to no flag; see python -m {module} --help")
     if taker:
         values[taker] = tuple(words)
     if any(_name(arg) in ASKS for arg in args):
@@ -120,8 +118,7 @@ def parse_values(config_class: type, texts: Mapping[str, str], settings: Mapping
             values[name] = text == "True" if each.is_switch else each.parse(text)
         except ValueError:
             raise InputError(f"--{name}={text}, but it is {each.wanted()}{perhaps(text, each.options())}") from None
-        if each.range and values[name] is not None and not each.range.holds(values[name]):
-            raise InputError(f"--{name}={values[name]}, but {each.range.words}")
+        each.check_range(values[name])
         if each.early:
             each.early(values[name])
     return values
@@ -148,18 +145,16 @@ def _make_flags(config_class: type, settings: Mapping[str, Setting], default: An
     now = flat(default) if default is not None else {}
     headings: dict[str, list[tuple[str, Any, Any]]] = {}
     for name, each in settings.items():
-        value = now.get(name, each.default)
-        needed = each.default is dataclasses.MISSING
-        look = tyro.conf.arg(
-            help=each.help, metavar=_metavar(each), help_behavior_hint=None if needed else _say_default
-        )
+        default, say = now.get(name, each.default), _say_default
+        if each.default is dataclasses.MISSING:  # it is required
+            default, say = each.default, None
         hint = each.hint
         if each.choices:
             words: Any = Literal[tuple(each.options())]  # type: ignore[valid-type]
             hint = words | None if type(None) in typing.get_args(each.hint) else words
+        look = tyro.conf.arg(help=each.help, metavar=_metavar(each), help_behavior_hint=say)
         hint = Annotated[tyro.conf.Positional[hint] if each.words else hint, look]
-        field = dataclasses.field() if needed else dataclasses.field(default=value)
-        headings.setdefault(each.part, []).append((name, hint, field))
+        headings.setdefault(each.part, []).append((name, hint, dataclasses.field(default=default)))
     if set(headings) == {""}:
         return dataclasses.make_dataclass(config_class.__name__, headings[""], kw_only=True)
     parts = []
@@ -180,8 +175,7 @@ def _metavar(each: Setting) -> str | None:
         return None
     if each.words:
         return "NAME"
-    types_ = [part for part in members(each.hint) if typing.get_origin(part) is not Literal]
-    kinds = [part.__name__.upper() for part in types_ if not (each.choices and part is str)]
+    kinds = [part.__name__.upper() for part in each.free_types()]
     return "|".join(kinds + (["{" + ",".join(each.options()) + "}"] if each.options() else []))
 
 

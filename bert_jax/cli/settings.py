@@ -1,5 +1,7 @@
 """Settings: fields of a dataclass that know their help, their range, and what a run may change when it goes on.
 
+A file of settings is TOML under the names of their flags, and repeats what was done.
+
 A command's settings are one dataclass, or a dataclass of parts (`Parts`). A part is what one room of the program reads,
 and a heading of the help; as flags, in a settings file and in a record all settings are flat, each under its own name.
 """
@@ -10,19 +12,23 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import json
 import textwrap
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from bert_jax.errors import InputError, perhaps
+from bert_jax.errors import InputError, perhaps, refused
+from bert_jax.files import read_file
 
 Config = TypeVar("Config")
 # What another value makes of a run that goes on: another run; the same run if the files that are named have the same
 # content; the same run.
 Resume = Literal["another", "content", "same"]
+LONGEST_FILE = 100_000  # bytes
 WORDS = {int: "a whole number", float: "a number"}
 
 
@@ -42,32 +48,25 @@ def between(low: int, high: int) -> Range:
     return Range(lambda value: low <= value <= high, f"it lies between {low} and {high}")
 
 
-def setting(
-    default: Any,
-    *,
-    range: Range | None = None,  # noqa: A002
-    choices: Callable[[], Collection[str]] | None = None,
-    resume: Resume = "another",
-    of_process: bool = False,
-    since: str = "",
-    early: Callable[[Any], object] | None = None,
-    words: bool = False,
-) -> Any:
+def setting(default: Any, **more: Any) -> Any:
     """A field of a dataclass of settings that has more to it than a default. The string below a field is its help.
 
     Args:
-      choices: the words that it may be, where its type does not say them.
-      of_process: whether each process of a run may have its own.
-      since: the version that brought it; a run's record has it only where it is not the default.
-      early: called with its value before any other setting is read, which may then depend on it.
-      words: whether it takes the words that belong to no flag.
+      more: what a `Setting` has by the same names, from `range` on.
     """
-    return dataclasses.field(default=default, metadata={k: v for k, v in locals().items() if k != "default"})
+    return dataclasses.field(default=default, metadata=more)
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A field of settings, and the part that it is in."""
+    """A field of settings, and the part that it is in.
+
+    choices: the words that it may be, where its type does not say them.
+    of_process: whether each process of a run may have its own.
+    since: the version that brought it; a run's record has it only where it is not the default.
+    early: called with its value before any other setting is read, which may then depend on it.
+    words: whether it takes the words that belong to no flag.
+    """
 
     name: str
     part: str
@@ -96,12 +95,20 @@ class Setting:
         named = [str(word) for part in literals for word in typing.get_args(part)]
         return named + list(self.choices() if self.choices else ())
 
+    def free_types(self) -> list[type]:
+        """Return the types of which its value can be anything."""
+        types_ = [part for part in members(self.hint) if typing.get_origin(part) is not Literal]
+        return [part for part in types_ if not (self.choices and part is str)]
+
     def wanted(self) -> str:
         """What its value is, in words."""
-        types_ = [part for part in members(self.hint) if typing.get_origin(part) is not Literal]
-        kinds = [WORDS.get(part, "a text") for part in types_ if not (self.choices and part is str)]
-        *first, last = kinds + self.options()
+        *first, last = [WORDS.get(part, "a text") for part in self.free_types()] + self.options()
         return f"{', '.join(first)} or {last}" if first else last
+
+    def check_range(self, value: Any) -> None:
+        """Raise InputError if a value is out of its range."""
+        if self.range and value is not None and not self.range.holds(value):
+            raise InputError(f"--{self.name}={value}, but {self.range.words}")
 
     def parse(self, text: str) -> Any:
         """The value that a text means, as on a command line.
@@ -199,9 +206,7 @@ def check_ranges(config: Any) -> None:
     """Raises InputError if a setting is out of its range."""
     settings = settings_of(type(config))
     for name, value in flat(config).items():
-        allowed = settings[name].range
-        if value is not None and allowed is not None and not allowed.holds(value):
-            raise InputError(f"--{name}={value}, but {allowed.words}")
+        settings[name].check_range(value)
 
 
 def take_all(config_class: type, values: Mapping[str, Any], form: str) -> dict[str, Any]:
@@ -216,16 +221,52 @@ def take_all(config_class: type, values: Mapping[str, Any], form: str) -> dict[s
     settings = settings_of(config_class)
     found: dict[str, Any] = {}
     for name in sorted(values, key=lambda name: not (name in settings and settings[name].early)):
-        known = settings.get(name)
+        known, said = settings.get(name), form.format(name=name, value=values[name])
         if known is None or known.words:
-            raise InputError(form.format(name=name, value=values[name]) + f" is no setting{perhaps(name, settings)}")
+            raise InputError(f"{said} is no setting{perhaps(name, settings)}")
         try:
             found[name] = known.take(values[name])
         except ValueError:
             guess = perhaps(str(values[name]), known.options())
-            said = form.format(name=name, value=values[name])
             wanted = "true or false" if known.is_switch else known.wanted()
             raise InputError(f"{said}, but it is {wanted}{guess}") from None
         if known.early and found[name] is not None:
             known.early(found[name])
     return {name: found[name] for name in values}
+
+
+def read_settings_file(config_class: type, path: Path) -> dict[str, Any]:
+    """The settings in a file.
+
+    Raises:
+      InputError: it cannot be read, a setting is unknown or of another type, or it names a file to be run: the user
+        does that, by a flag.
+    """
+    try:
+        with refused(InputError, f"--config={path} cannot be read"):
+            values = tomllib.loads(read_file(path, LONGEST_FILE).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is no TOML: {error}") from None
+    for name, each in settings_of(config_class).items():
+        if each.early and name in values:
+            raise InputError(f"{path}: {name} is not taken from a file; --{name} names what is run")
+    return take_all(config_class, values, f"{path}: {{name}} = {{value!r}}")
+
+
+def render_settings(settings: Mapping[str, Setting], values: Mapping[str, Any], defaults: Collection[str]) -> str:
+    """The text of a settings file.
+
+    Args:
+      defaults: names of settings that are shown as comments, since they are what holds where nothing is said.
+    """
+    lines, part = [], ""
+    for name, value in values.items():
+        if value is None:
+            continue
+        each = settings[name]
+        lines += [""] if lines and each.part != part else []
+        part = each.part
+        written = json.dumps(value if isinstance(value, (bool, int, float)) else str(value), ensure_ascii=False)
+        apart = "# " if name in defaults or each.early else ""
+        lines.append(f"{apart}{name} = {written}" + (f"  # by the flag: --{name}" if each.early else ""))
+    return "\n".join(lines).replace("\x7f", r"\u007f") + "\n"

@@ -5,22 +5,12 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from bert_jax.cli.command import run_command
 from bert_jax.cli.settings import setting
 from bert_jax.data.download import fetch, unpack
-from bert_jax.data.public import (
-    PUBLIC,
-    TREEBANK,
-    TREEBANK_FILES,
-    PublicSet,
-    by_hand,
-    default_folder,
-    next_commands,
-)
-from bert_jax.errors import InputError, Interrupted, UserError, perhaps
+from bert_jax.data.public import PUBLIC, TREEBANK, TREEBANK_FILES, PublicSet, by_hand, default_folder, next_commands
+from bert_jax.errors import InputError, Interrupted, perhaps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +33,7 @@ def download(sets: Mapping[str, PublicSet], names: Sequence[str], data_dir: Path
     Raises:
       UserError: at least one could not be had.
     """
-    failed: list[UserError] = []
-    done: list[str] = []
+    failed: dict[str, InputError] = {}
     for name in names:
         folder = sets[name].folder(data_dir, tfds_dir)
         try:
@@ -54,17 +43,15 @@ def download(sets: Mapping[str, PublicSet], names: Sequence[str], data_dir: Path
             if sets[name].reader == "stanford":
                 unpack(data_dir / f"{TREEBANK}.zip", TREEBANK_FILES, data_dir / TREEBANK)
                 print(f"{name:<5} {data_dir / TREEBANK}{'/'}", flush=True)
-            done.append(name)
         except InputError as error:
-            failed.append(error)
+            failed[name] = error
             if len(names) > 1:
                 print(f"warning: {name}: {error}", file=sys.stderr, flush=True)
-    commands = next_commands(done, data_dir, tfds_dir, default_folder())
-    if commands:
-        print("\n" + "\n".join(["Next:", *(f"  {command}" for command in commands)]))
+    done = [name for name in names if name not in failed]
+    if commands := next_commands(done, data_dir, tfds_dir, default_folder()):
+        print("\nNext:", *commands, sep="\n  ")
     if failed:
-        missing = ", ".join(name for name in names if name not in done)
-        raise failed[0] if len(names) == 1 else InputError(f"these could not be fetched: {missing}")
+        raise failed[names[0]] if len(names) == 1 else InputError(f"these could not be fetched: {', '.join(failed)}")
 
 
 def main(flags: DownloadConfig, sets: Mapping[str, PublicSet] = PUBLIC) -> None:
@@ -83,13 +70,12 @@ def main(flags: DownloadConfig, sets: Mapping[str, PublicSet] = PUBLIC) -> None:
             print(f"{name:<5} {sets[name].about}, {sets[name].megabytes}")
             print("".join(f"      {file.url}\n" for file in sets[name].files), end="")
             print(f"      into {sets[name].folder(flags.data_dir, tfds_dir)}")
-        print(f"\n{by_hand(flags.data_dir / 'cs224n')}")
-        return
-    try:
-        download(sets, names, flags.data_dir, tfds_dir)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; what has come is kept, and the same command goes on") from None
-    if not flags.names:
+    else:
+        try:
+            download(sets, names, flags.data_dir, tfds_dir)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; what has come is kept, and the same command goes on") from None
+    if flags.list or not flags.names:
         print(f"\n{by_hand(flags.data_dir / 'cs224n')}")
 
 
@@ -107,11 +93,6 @@ def without_command(args: Sequence[str]) -> list[str]:
     raise InputError(f"{given}; see python -m bert_jax.data download --help")
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run_command(DownloadConfig, main, "bert_jax.data download", translate=without_command)

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from bert_jax.data.public import PublicFile
-from bert_jax.errors import InputError, InUseError, StorageError
+from bert_jax.errors import InputError, InUseError, StorageError, refused
 from bert_jax.files import check_file
 
 CHUNK = 1 << 16  # bytes
@@ -54,13 +54,11 @@ def fetch(file: PublicFile, folder: Path) -> bool:
         _fill(file, part, target)
         with _writing(part):
             found = _sha256(part)
-            if found != file.sha256:
-                part.unlink()
-            else:
+            if found == file.sha256:
                 part.rename(path)
-    if found != file.sha256:
-        raise InputError(f"{file.url} gave a file of SHA-256 {found}, not {file.sha256}; it was deleted, so try again")
-    return True
+                return True
+            part.unlink()
+    raise InputError(f"{file.url} gave a file of SHA-256 {found}, not {file.sha256}; it was deleted, so try again")
 
 
 def _fill(file: PublicFile, part: Path, target: BinaryIO) -> None:
@@ -75,13 +73,12 @@ def _fill(file: PublicFile, part: Path, target: BinaryIO) -> None:
             return
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not before:
-                if error.code < 500:
-                    raise InputError(f"{file.url} answers {error.code} {error.reason}") from None
-                reason = f"it answers {error.code} {error.reason}"
-            else:  # what is there goes beyond what the server has: begin anew
+            reason = f"it answers {error.code} {error.reason}"
+            if before and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # more than the server has
                 _empty(target)
                 reason = "what was there is none of it"
+            elif error.code < 500:
+                raise InputError(f"{file.url} answers {error.code} {error.reason}") from None
         except (OSError, http.client.HTTPException) as error:  # writing has errors of its own
             cause = error.reason if isinstance(error, urllib.error.URLError) else error
             reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
@@ -105,9 +102,8 @@ def _transfer(file: PublicFile, part: Path, target: BinaryIO) -> None:
     begin = target.tell()
     if file.size is not None and begin == file.size:
         return
-    headers = {"User-Agent": "bert-jax", "Accept-Encoding": "identity"}
-    if begin:
-        headers["Range"] = f"bytes={begin}-"
+    rest = {"Range": f"bytes={begin}-"} if begin else {}
+    headers = {"User-Agent": "bert-jax", "Accept-Encoding": "identity", **rest}
     request = urllib.request.Request(file.url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         continues = str(answer.headers.get("Content-Range", "")).startswith(f"bytes {begin}-")
@@ -116,9 +112,8 @@ def _transfer(file: PublicFile, part: Path, target: BinaryIO) -> None:
             begin = 0
         length = answer.headers.get("Content-Length", "")
         end = file.size or (begin + int(length) if length.isdigit() else None)
-        with tqdm(
-            total=end, initial=begin, unit="B", unit_scale=True, desc=file.name, disable=None, leave=False
-        ) as bar:
+        look = {"unit": "B", "unit_scale": True, "disable": None, "leave": False}
+        with tqdm(total=end, initial=begin, desc=file.name, **look) as bar:
             while chunk := answer.read(CHUNK):
                 if target.tell() + len(chunk) > (file.size or LARGEST):
                     _empty(target)
@@ -174,12 +169,11 @@ def _alone(part: Path) -> Iterator[BinaryIO]:
     with _writing(part):
         target = part.open("ab", buffering=0)  # unbuffered: what has come is there, whatever ends the process
     with target:
-        try:
-            fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUseError(f"{part} is being written by another process") from None
-        except OSError as error:
-            raise StorageError(f"{part} cannot be locked: {error.strerror}") from None
+        with refused(StorageError, f"{part} cannot be locked"):
+            try:
+                fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InUseError(f"{part} is being written by another process") from None
         target.seek(0, os.SEEK_END)
         yield target
 

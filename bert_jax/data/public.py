@@ -48,16 +48,10 @@ class PublicSet:
         return "size unknown" if None in sizes else f"{sum(size or 0 for size in sizes) / 1e6:,.1f} MB"
 
 
-def _read() -> dict[str, PublicSet]:
-    """The sets in `public.toml`, by name."""
-    values = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    return {
-        name: PublicSet(each["about"], tuple(PublicFile(**file) for file in each["files"]), each["reader"])
-        for name, each in values.items()
-    }
-
-
-PUBLIC = _read()
+PUBLIC = {
+    name: PublicSet(each["about"], tuple(PublicFile(**file) for file in each["files"]), each["reader"])
+    for name, each in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).items()
+}
 
 
 def default_folder() -> Path:
@@ -67,18 +61,14 @@ def default_folder() -> Path:
 
 def by_hand(data_dir: Path) -> str:
     """What no address is known of, and where it goes."""
-    rows = [
-        f"  {name:<7} {', '.join(names[0] for names in task.files.values())}" for name, task in COURSE_TASKS.items()
-    ]
-    return "\n".join(
-        [
-            "To be fetched by hand: the tables of CS224N, from data/ of the starter repository that the course hands",
-            f"out. They go into a folder of your own, as they are, and --data_dir={data_dir} names it:",
-            *rows,
-            "Pretrained weights need no download of their own: --init=google-bert/bert-base-uncased fetches them from",
-            "the Hugging Face hub, and keeps them.",
-        ]
-    )
+    files = {name: ", ".join(names[0] for names in task.files.values()) for name, task in COURSE_TASKS.items()}
+    rows = "\n".join(f"  {name:<7} {names}" for name, names in files.items())
+    return f"""\
+To be fetched by hand: the tables of CS224N, from data/ of the starter repository that the course hands
+out. They go into a folder of your own, as they are, and --data_dir={data_dir} names it:
+{rows}
+Pretrained weights need no download of their own: --init=google-bert/bert-base-uncased fetches them from
+the Hugging Face hub, and keeps them."""
 
 
 def next_commands(names: list[str], data_dir: Path, tfds_dir: Path, usual_tfds_dir: Path) -> list[str]:

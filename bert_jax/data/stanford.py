@@ -31,9 +31,11 @@ def read_stanford(folder: Path, phrases: bool = False) -> Rows:
     Raises:
       InputError: `path:line: reason`, for the first thing that is wrong.
     """
-    splits: dict[str, Split] = {
-        number: _split(place, name) for place, (number, name) in _columns(folder / "datasetSplit.txt", ",")
-    }
+    splits: dict[str, Split] = {}
+    for place, (number, name) in _columns(folder / "datasetSplit.txt", ","):
+        if name not in SPLITS:
+            raise InputError(f"{place}: the split is {quote(name)}, not 1 (train), 2 (test) or 3 (dev)")
+        splits[number] = SPLITS[name]
     labels = dict(_labels(folder / "sentiment_labels.txt"))
     dictionary = dict(_dictionary(folder / "dictionary.txt", labels))
     rows: Rows = {split: [] for split in SPLITS.values()}
@@ -103,12 +105,6 @@ def _labels(path: Path) -> Iterator[tuple[str, int]]:
         if not 0 <= value <= 1:
             raise InputError(f"{place}: the sentiment value is {quote(text)}, not a number from 0 to 1")
         yield number, label_of(value)
-
-
-def _split(place: str, name: str) -> Split:
-    if name not in SPLITS:
-        raise InputError(f"{place}: the split is {quote(name)}, not 1 (train), 2 (test) or 3 (dev)")
-    return SPLITS[name]
 
 
 def _columns(path: Path, separator: str, header: bool = True) -> Iterator[tuple[str, tuple[str, str]]]:

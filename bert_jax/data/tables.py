@@ -184,22 +184,20 @@ Row = tuple[int, str, tuple[str, ...], str]  # line, id, texts, label as written
 def _rows(path: Path, lines: list[str], task: Task, labelled: bool) -> Iterator[Row]:
     """Rows of a table with a header; the columns before the id are the index of whoever wrote it."""
     reader = csv.reader(lines, delimiter=task.delimiter, strict=True)
+    ids, labels = [task.id_column] if task.id_column else [], [task.label_column] if labelled else []
+    wanted = [*ids, *task.text_columns, *labels]
+    said = "tabs" if task.delimiter == "\t" else repr(task.delimiter)
+    line = 1
     try:
         header = next(reader, [])
-    except csv.Error as error:
-        raise InputError(f"{path}:1: {error}") from None
-    columns = [*task.text_columns, *([task.label_column] if labelled else [])]
-    wanted = [*([task.id_column] if task.id_column else []), *columns]
-    said = "tabs" if task.delimiter == "\t" else repr(task.delimiter)
-    for name in wanted:
-        if name not in header:
-            found = ", ".join(quote(column) for column in header[:10]) or "nothing"
-            raise InputError(f"{path}:1: there is no column {name!r}; found {found}, separated by {said}")
-        if header.count(name) > 1:
-            raise InputError(f"{path}:1: there are {header.count(name)} columns {name!r}")
-    places = [header.index(name) for name in wanted]
-    line = reader.line_num + 1
-    try:
+        for name in wanted:
+            if name not in header:
+                found = ", ".join(map(quote, header[:10])) or "nothing"
+                raise InputError(f"{path}:1: there is no column {name!r}; found {found}, separated by {said}")
+            if header.count(name) > 1:
+                raise InputError(f"{path}:1: there are {header.count(name)} columns {name!r}")
+        places = [header.index(name) for name in wanted]
+        line = reader.line_num + 1
         for row in reader:
             if len(row) != len(header):
                 raise InputError(f"{path}:{line}: {counted(len(row), 'column')}, but the header has {len(header)}")

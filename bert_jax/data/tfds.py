@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,13 +60,19 @@ class Datasets:
         self._check_rows(builder, task, split, spec)
         path = Path(builder.data_dir) / f"{task.name}-{spec}"
         examples = list(_read(builder, path, task, spec))
-        _check_ids(path, examples)
+        seen: set[str] = set()
+        for example in examples:
+            if example.id in seen:  # splits that are numbered alike are added up
+                raise InputError(f"{path}: id {quote(example.id)} stands in it twice")
+            seen.add(example.id)
         if not labelled:
             examples = [dataclasses.replace(example, label=None) for example in examples]
         kept = [example for example in examples if example.label is not None] if labelled else examples
         if not kept:
             raise InputError(f"{path}: there are no {'labelled ' if labelled else ''}rows")
-        return Table(path, kept, len(examples) - len(kept), _hash(examples))
+        rows = [(example.id, example.texts, example.label) for example in examples]
+        sha256 = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        return Table(path, kept, len(examples) - len(kept), sha256)
 
     def _spec(self, task: Task, split: Split) -> str:
         return self.splits.get(split) or task.tfds_splits[split]
@@ -153,10 +159,8 @@ def _read(builder: Any, path: Path, task: Task, spec: str) -> Iterator[Example]:
     except UserError:
         raise
     except NotImplementedError:
-        form = builder.info.file_format.value
-        raise InputError(
-            f"{builder.data_dir} is in the format {form}, which needs TensorFlow; name another --tfds_dir for {FORMAT}"
-        ) from None
+        said = f"is in the format {builder.info.file_format.value}, which needs TensorFlow"
+        raise InputError(f"{builder.data_dir} {said}; name another --tfds_dir for {FORMAT}") from None
     except Exception as error:
         raise InputError(f"{path}: {_in_short(error)}; delete {builder.data_dir} to have it made anew") from None
 
@@ -181,21 +185,6 @@ def _example(path: Path, task: Task, number: int, features: Mapping[str, Any]) -
 def _value(feature: Any) -> bytes | int | float:
     """The one value of a feature, in whichever of the three lists of TFDS's records it is."""
     return getattr(feature, feature.WhichOneof("kind")).value[0]
-
-
-def _check_ids(path: Path, examples: Sequence[Example]) -> None:
-    """Raises InputError if an id stands twice, as it does where splits that are numbered alike are added up."""
-    seen: set[str] = set()
-    for example in examples:
-        if example.id in seen:
-            raise InputError(f"{path}: id {quote(example.id)} stands in it twice")
-        seen.add(example.id)
-
-
-def _hash(examples: Sequence[Example]) -> str:
-    """SHA-256 of the rows."""
-    rows = [(example.id, example.texts, example.label) for example in examples]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _in_short(error: Exception) -> str:

@@ -6,20 +6,17 @@ Only safetensors are read: a pickle can run code.
 import contextlib
 import dataclasses
 import importlib.util
-import json
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes  # noqa: F401  gives NumPy bfloat16, which safetensors asks it for
 import safetensors
-import safetensors.numpy
 
 from bert_jax.config import BertConfig
 from bert_jax.errors import WeightsError, perhaps, quote
-from bert_jax.files import check_file, read_json
+from bert_jax.files import check_file, read_json, write_json, write_tensors
 from bert_jax.tasks import KINDS, MASKED_LM, Task
 from bert_jax.weights.layout import HEADS, Stored, check_fit, from_hugging_face, to_hugging_face
 
@@ -41,19 +38,16 @@ def read_bert_config(path: Path) -> BertConfig:
       WeightsError: the file is missing, is no JSON object, or describes another model than an absolute-position,
         GELU BERT.
     """
-    try:
-        values = read_json(path)
-    except FileNotFoundError:
-        raise WeightsError(f"{path} does not exist; a model folder holds config.json") from None
-    except ValueError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    for key, wanted in (("model_type", "bert"), ("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
-        if values.get(key, wanted) != wanted:
-            raise WeightsError(f"{path}: {key} is {quote(values[key])}; only {wanted!r} is supported")
     names = [field.name for field in dataclasses.fields(BertConfig)]
     try:
+        values = read_json(path)
+        for key, wanted in (("model_type", "bert"), ("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
+            if values.get(key, wanted) != wanted:
+                raise WeightsError(f"{key} is {quote(values[key])}; only {wanted!r} is supported")
         return BertConfig(**{name: values[name] for name in names if name in values})
-    except WeightsError as error:
+    except FileNotFoundError:
+        raise WeightsError(f"{path} does not exist; a model folder holds config.json") from None
+    except (ValueError, WeightsError) as error:
         raise WeightsError(f"{path}: {error}") from None
 
 
@@ -68,6 +62,7 @@ def load_weights(folder: Path) -> tuple[BertConfig, dict]:
     config = read_bert_config(folder / "config.json")
     path = folder / "model.safetensors"
     paths = [path, *folder.glob(HEADS_FILE)]
+    source = " with ".join(map(str, paths))
     try:
         with contextlib.ExitStack() as stack:
             pieces = []
@@ -76,9 +71,7 @@ def load_weights(folder: Path) -> tuple[BertConfig, dict]:
                 _check_header(path)
                 file = stack.enter_context(safetensors.safe_open(path, framework="np"))
                 pieces += [(name, file.get_slice(name)) for name in sorted(file.keys())]
-            tensors = [Stored(name, p.get_dtype(), tuple(p.get_shape())) for name, p in pieces]
-            source = " with ".join(str(path) for path in paths)
-            found = check_fit(tensors, config, source)
+            found = check_fit([Stored(name, p.get_dtype(), tuple(p.get_shape())) for name, p in pieces], config, source)
             of_name = dict(pieces)
             return config, from_hugging_face(lambda name: of_name[name][:], found, source)
     except FileNotFoundError:
@@ -118,9 +111,8 @@ def find_weights(init: str) -> Path:
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", init) and not init.startswith((".", "~")) and ".." not in init:
         return _download(*init.split("@", 1))
     guess = perhaps(init, OWNERLESS, "google-bert/{}") or perhaps(init, PACKAGED)
-    raise WeightsError(
-        f"--init={init} is no folder, no hub id (owner/name@revision), and not {', '.join(PACKAGED)}{guess}"
-    )
+    known = ", ".join(PACKAGED)
+    raise WeightsError(f"--init={init} is no folder, no hub id (owner/name@revision), and not {known}{guess}")
 
 
 def _download(repository: str, revision: str | None = None) -> Path:
@@ -152,13 +144,11 @@ def save_model(folder: Path, config: BertConfig, params: dict, classifier: Task 
     values |= {"model_type": "bert", "dtype": "float32", "hidden_act": "gelu", **vars(config)}
     tensors = to_hugging_face(params, config, classifier)
     heads = {name: tensors.pop(name) for name in list(tensors) if name.startswith(HEADS)}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", values)
     (folder / HEADS_FILE).unlink(missing_ok=True)
-    for path, content in ((folder / "model.safetensors", tensors), (folder / HEADS_FILE, heads)):
+    for name, content in (("model.safetensors", tensors), (HEADS_FILE, heads)):
         if content:
-            safetensors.numpy.save_file(content, path, {"format": "pt"})
-            shutil.copymode(folder / "config.json", path)  # safetensors lets its owner alone read it
+            write_tensors(folder / name, content, like=folder / "config.json")
 
 
 def _labels(task: Task) -> dict[str, Any]:

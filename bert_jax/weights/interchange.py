@@ -3,16 +3,15 @@
 File formats as transformers 5.23 and sentence-transformers 6.2 write them, in the older spelling where they read both.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from tokenizers import decoders, processors
 
 from bert_jax.batches.tokenizer import SPECIAL_TOKENS, Tokenizer
 from bert_jax.config import ModelConfig
+from bert_jax.files import write_json, write_tensors
 
 MODULES = "sentence_transformers.models"
 
@@ -41,7 +40,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int, splits_
         "split_special_tokens": splits_special,
     }
     named = {f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS}
-    _write_json(folder / "tokenizer_config.json", settings | named)
+    write_json(folder / "tokenizer_config.json", settings | named)
 
 
 def write_modules(folder: Path, model: ModelConfig, pooler: dict | None, max_length: int) -> None:
@@ -55,32 +54,21 @@ def write_modules(folder: Path, model: ModelConfig, pooler: dict | None, max_len
     """
     size = model.bert.hidden_size
     chain = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Dense", "Dense")] if model.pooling == "cls" else [])]
-    _write_json(
-        folder / "modules.json",
-        [{"idx": i, "name": str(i), "path": path, "type": f"{MODULES}.{kind}"} for i, (path, kind) in enumerate(chain)],
-    )
+    modules = [{"name": str(i), "path": path, "type": f"{MODULES}.{kind}"} for i, (path, kind) in enumerate(chain)]
+    write_json(folder / "modules.json", [{"idx": i, **module} for i, module in enumerate(modules)])
     # The vocabulary's lower-casing is the tokenizer's; this one would be done before it.
     encoder: dict[str, Any] = {"max_seq_length": max_length, "do_lower_case": False}
     if pooler is None:
         encoder["model_args"] = {"add_pooling_layer": False}  # else transformers makes a random one and warns
-    _write_json(folder / "sentence_bert_config.json", encoder)
-    _write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
+    write_json(folder / "sentence_bert_config.json", encoder)
+    write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
     modes = {"pooling_mode_cls_token": model.pooling == "cls", "pooling_mode_mean_tokens": model.pooling == "mean"}
-    _write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": size, **modes})
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": size, **modes})
     if model.pooling == "cls":
         assert pooler is not None
         tanh = "torch.nn.modules.activation.Tanh"
         settings = {"in_features": size, "out_features": size, "bias": True, "activation_function": tanh}
-        _write_json(folder / "2_Dense" / "config.json", settings)
-        layer = {
-            "linear.weight": np.ascontiguousarray(np.asarray(pooler["dense"]["kernel"]).T),
-            "linear.bias": np.asarray(pooler["dense"]["bias"]),
-        }
-        path = folder / "2_Dense" / "model.safetensors"
-        safetensors.numpy.save_file(layer, path, {"format": "pt"})
-        path.chmod((folder / "modules.json").stat().st_mode)  # safetensors lets its owner alone read it
-
-
-def _write_json(path: Path, values: Any) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "2_Dense" / "config.json", settings)
+        kernel, bias = (np.asarray(pooler["dense"][name]) for name in ("kernel", "bias"))
+        layer = {"linear.weight": np.ascontiguousarray(kernel.T), "linear.bias": bias}
+        write_tensors(folder / "2_Dense" / "model.safetensors", layer, like=folder / "modules.json")

@@ -33,56 +33,48 @@ class Entry(NamedTuple):
 def entries(config: BertConfig) -> list[Entry]:
     """Every array of the encoder and the pooler, with the names that `BertModel` gives its tensors."""
     hidden, inner = config.hidden_size, config.intermediate_size
-
-    def linear(path: tuple[str, ...], names: tuple[str, ...], outputs: int, inputs: int) -> list[Entry]:
-        kernel = Entry((*path, "kernel"), tuple(f"{n}.weight" for n in names), (outputs, inputs), transpose=True)
-        return [kernel, Entry((*path, "bias"), tuple(f"{n}.bias" for n in names), (outputs,))]
-
-    def norm(path: tuple[str, ...], name: str) -> list[Entry]:
-        return [
-            Entry((*path, "scale"), (f"{name}.weight",), (hidden,)),
-            Entry((*path, "bias"), (f"{name}.bias",), (hidden,)),
-        ]
-
+    positions, types = config.max_position_embeddings, config.type_vocab_size
     found = [
-        Entry(("bert", "embeddings", ours, "embedding"), (f"embeddings.{theirs}_embeddings.weight",), (rows, hidden))
-        for ours, theirs, rows in (
-            ("word", "word", config.vocab_size),
-            ("position", "position", config.max_position_embeddings),
-            ("token_type", "token_type", config.type_vocab_size),
-        )
+        Entry(("bert", "embeddings", name, "embedding"), (f"embeddings.{name}_embeddings.weight",), (rows, hidden))
+        for name, rows in {"word": config.vocab_size, "position": positions, "token_type": types}.items()
     ]
-    found += norm(("bert", "embeddings", "norm"), "embeddings.LayerNorm")
+    found += _layer("bert/embeddings/norm", ["embeddings.LayerNorm"], hidden)
     for i in range(config.num_hidden_layers):
-        ours, theirs = ("bert", f"layer_{i}"), f"encoder.layer.{i}"
-        qkv = tuple(f"{theirs}.attention.self.{name}" for name in ("query", "key", "value"))
-        found += linear((*ours, "attention", "qkv"), qkv, hidden, hidden)
-        found += linear((*ours, "attention", "output"), (f"{theirs}.attention.output.dense",), hidden, hidden)
-        found += norm((*ours, "attention_norm"), f"{theirs}.attention.output.LayerNorm")
-        found += linear((*ours, "feed_forward", "intermediate"), (f"{theirs}.intermediate.dense",), inner, hidden)
-        found += linear((*ours, "feed_forward", "output"), (f"{theirs}.output.dense",), hidden, inner)
-        found += norm((*ours, "feed_forward_norm"), f"{theirs}.output.LayerNorm")
-    return found + linear(("pooler", "dense"), ("pooler.dense",), hidden, hidden)
+        ours, theirs = f"bert/layer_{i}", f"encoder.layer.{i}"
+        qkv = [f"{theirs}.attention.self.{name}" for name in ("query", "key", "value")]
+        found += _layer(f"{ours}/attention/qkv", qkv, hidden, hidden)
+        found += _layer(f"{ours}/attention/output", [f"{theirs}.attention.output.dense"], hidden, hidden)
+        found += _layer(f"{ours}/attention_norm", [f"{theirs}.attention.output.LayerNorm"], hidden)
+        found += _layer(f"{ours}/feed_forward/intermediate", [f"{theirs}.intermediate.dense"], inner, hidden)
+        found += _layer(f"{ours}/feed_forward/output", [f"{theirs}.output.dense"], hidden, inner)
+        found += _layer(f"{ours}/feed_forward_norm", [f"{theirs}.output.LayerNorm"], hidden)
+    return found + _layer("pooler/dense", ["pooler.dense"], hidden, hidden)
 
 
 def head_entries(config: BertConfig) -> list[Entry]:
     """Every array of the masked-LM head, with the names of `BertForMaskedLM`; its decoder is the word embeddings."""
-    part, transform, hidden = MASKED_LM.name, "cls.predictions.transform", config.hidden_size
-    return [
-        Entry((part, "dense", "kernel"), (f"{transform}.dense.weight",), (hidden, hidden), transpose=True),
-        Entry((part, "dense", "bias"), (f"{transform}.dense.bias",), (hidden,)),
-        Entry((part, "norm", "scale"), (f"{transform}.LayerNorm.weight",), (hidden,)),
-        Entry((part, "norm", "bias"), (f"{transform}.LayerNorm.bias",), (hidden,)),
-        Entry((part, "bias"), ("cls.predictions.bias",), (config.vocab_size,)),
-    ]
+    part, head, hidden = MASKED_LM.name, "cls.predictions", config.hidden_size
+    found = _layer(f"{part}/dense", [f"{head}.transform.dense"], hidden, hidden)
+    found += _layer(f"{part}/norm", [f"{head}.transform.LayerNorm"], hidden)
+    return [*found, Entry((part, "bias"), (f"{head}.bias",), (config.vocab_size,))]
 
 
 def task_entries(config: BertConfig, task: str, outputs: int, texts: int = 1) -> list[Entry]:
     """The arrays of a task's linear head, by names of our own, on the embeddings of one text or two."""
-    name = HEADS + task
+    return _layer(f"{task}/dense", [HEADS + task], outputs, texts * config.hidden_size)
+
+
+def _layer(path: str, names: list[str], *shape: int) -> list[Entry]:
+    """Return the two arrays of a layer: of a linear one, which has outputs and inputs, or of a LayerNorm, of one size.
+
+    Args:
+      path: part, then the names inside it, with slashes between them.
+    """
+    inside, is_linear = path.split("/"), len(shape) == 2
+    weights, biases = ([f"{name}.{what}" for name in names] for what in ("weight", "bias"))
     return [
-        Entry((task, "dense", "kernel"), (f"{name}.weight",), (outputs, texts * config.hidden_size), transpose=True),
-        Entry((task, "dense", "bias"), (f"{name}.bias",), (outputs,)),
+        Entry((*inside, "kernel" if is_linear else "scale"), tuple(weights), shape, transpose=is_linear),
+        Entry((*inside, "bias"), tuple(biases), shape[:1]),
     ]
 
 
@@ -116,16 +108,13 @@ def check_fit(tensors: list[Stored], config: BertConfig, source: str) -> dict[En
         found += _given_head(config, name, given)
     wanted = {name: entry.shape for entry in found for name in entry.names}
     there = {name: given[name] for name in wanted if name in given}
+    misshaped = [(name, tensor) for name, tensor in there.items() if tensor.shape != wanted[name]]
     problems = {
         "missing": [name for name in wanted if name not in given],
         "unexpected": [_printable(name) for name in given if name not in wanted and not OTHER_TENSORS.match(name)],
         "there under two names": [_printable(t.name) for t in tensors if given[_plain_name(t.name)] is not t],
-        "mis-shaped": [
-            f"{name} is {list(tensor.shape)}, not {list(wanted[name])}"
-            for name, tensor in there.items()
-            if tensor.shape != wanted[name]
-        ],
-        "not floats": [f"{name} is {tensor.dtype}" for name, tensor in there.items() if tensor.dtype not in FLOATS],
+        "mis-shaped": [f"{name} is {list(t.shape)}, not {list(wanted[name])}" for name, t in misshaped],
+        "not floats": [f"{name} is {t.dtype}" for name, t in there.items() if t.dtype not in FLOATS],
     }
     said = [f"{what}: {_some(names)}" for what, names in problems.items() if names]
     if said:
@@ -152,7 +141,9 @@ def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list
     Raises:
       WeightsError: a value is not finite.
     """
-    params: dict = {}
+    from flax.traverse_util import unflatten_dict  # JAX comes with it
+
+    arrays: dict[tuple[str, ...], np.ndarray] = {}
     for entry, names in found.items():
         with np.errstate(over="ignore"):  # float64 may not fit; then it is not finite
             parts = [read(name).astype(np.float32) for name in names]
@@ -160,8 +151,8 @@ def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list
             if not np.isfinite(part).all():
                 raise WeightsError(f"{source}: {name} holds a value that is not finite")
         array = np.concatenate([part.T if entry.transpose else part for part in parts], axis=-1)
-        _put(params, entry.path, np.ascontiguousarray(array))
-    return params
+        arrays[entry.path] = np.ascontiguousarray(array)
+    return unflatten_dict(arrays)
 
 
 def to_hugging_face(params: dict, config: BertConfig, classifier: Task | None = None) -> dict[str, np.ndarray]:
@@ -172,14 +163,16 @@ def to_hugging_face(params: dict, config: BertConfig, classifier: Task | None = 
     Args:
       classifier: the task whose head is there as that of `BertForSequenceClassification` as well.
     """
-    tensors = {}
+    from flax.traverse_util import flatten_dict
+
+    arrays, tensors = flatten_dict(params), {}
     prefix = "bert." if MASKED_LM.name in params or classifier else ""  # beside a head, the encoder has a name
     heads = [entry for part in params if part not in PARTS for entry in task_entries(config, part, outputs=1)]
     for entry in (*entries(config), *head_entries(config), *heads):
         if entry.path[0] not in params:
             continue
-        array = _get(params, entry.path)
-        for name, piece in zip(entry.names, np.split(np.asarray(array), len(entry.names), axis=-1), strict=True):
+        pieces = np.split(np.asarray(arrays[entry.path]), len(entry.names), axis=-1)
+        for name, piece in zip(entry.names, pieces, strict=True):
             # safetensors writes a transposed view's memory as it lies, so the layout must be made real
             whole_name = name if name.startswith(("cls.", HEADS)) else prefix + name
             tensors[whole_name] = np.ascontiguousarray(piece.T if entry.transpose else piece)
@@ -199,15 +192,3 @@ def _printable(name: str) -> str:
 def _plain_name(name: str) -> str:
     name = name.removeprefix("bert.")
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-
-
-def _put(tree: dict, path: tuple[str, ...], value: np.ndarray) -> None:
-    for name in path[:-1]:
-        tree = tree.setdefault(name, {})
-    tree[path[-1]] = value
-
-
-def _get(tree: dict, path: tuple[str, ...]) -> np.ndarray:
-    for name in path:
-        tree = tree[name]
-    return tree  # type: ignore[return-value]
