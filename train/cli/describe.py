@@ -50,12 +50,11 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
             f"{batches.real_tokens / batches.padded_tokens:.0%}" if batches else "",
         )
     console.print(table)
-    size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
     reads = "head on the masked tokens" if masked_lm else f"{reading.pair_encoding} pairs, {reading.pooling} pooling"
     if masked_lm:
         for split, texts in next(iter(inputs.tables.values())).items():
             print(f"texts    {split} {len(texts.examples):,}; left out: {texts.left_out}")
-    print(f"model    {inputs.source}, {size:,} parameters, {reads}")
+    print(f"model    {inputs.source}, {count_values(state.params):,} parameters, {reads}")
     print(f"devices  {devices}, {reading.dtype}")
     print(f"memory   {pages_in_words()}")
     how = f"{MASKED:.0%} of the tokens masked" if masked_lm else config.experiment.scheduler
@@ -68,6 +67,11 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
         early = f", stopping early at {total}" if total < len(plan.schedule) else ""
         print(f"updates  {total}{going_on}: {epochs}{early}")
     print(f"run      {config.run.run_dir}", flush=True)
+
+
+def count_values(tree: Any) -> int:
+    """The numbers that the arrays of a tree hold together."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def print_outcome(
