@@ -61,22 +61,16 @@ def all_splits(tasks: dict[str, dict[str, Any]]) -> Table:
     headings = ("rows", "no label", "empty", "repeated", "equal pair", "words", "95 %", "longest")
     table = new_table(f"tables of {', '.join(folders)}", "task", *headings)
     table.columns[0].no_wrap = True
-    for name, task in tasks.items():
-        for split, one in task["splits"].items():
-            cells = [one["rows"], one["without_label"], one["empty_texts"], one["repeated"]["rows"]]
-            lengths = [one["words"][key] for key in ("median", "p95", "longest")]
-            table.add_row(f"{name} {split}", *map(_count, [*cells, one.get("equal_pairs"), *lengths]))
+    for name, one in _each_table(tasks):
+        cells = [one["rows"], one["without_label"], one["empty_texts"], one["repeated"]["rows"]]
+        lengths = [one["words"][key] for key in ("median", "p95", "longest")]
+        table.add_row(name, *map(_count, [*cells, one.get("equal_pairs"), *lengths]))
     return table
 
 
 def all_labels(tasks: dict[str, dict[str, Any]]) -> Table:
     """A line a table that has labels: the rows of each."""
-    counts = {
-        f"{name} {split}": one["labels"]
-        for name, task in tasks.items()
-        for split, one in task["splits"].items()
-        if one["labels"]
-    }
+    counts = {name: one["labels"] for name, one in _each_table(tasks) if one["labels"]}
     labels = list(dict.fromkeys(label for of in counts.values() for label in of))
     table = new_table("rows of each label", "task", *labels)
     for name, of in counts.items():
@@ -103,6 +97,11 @@ def all_conflicts(tasks: dict[str, dict[str, Any]]) -> Table:
         if "conflicts" in task:
             table.add_row(name, *(_count(task["conflicts"][key]) for key in ("distinct", "rows")))
     return table
+
+
+def _each_table(tasks: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Each table by the name of its task and split, and its counts."""
+    return [(f"{name} {split}", one) for name, task in tasks.items() for split, one in task["splits"].items()]
 
 
 def _count(number: int | None) -> str:

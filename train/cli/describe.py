@@ -74,17 +74,8 @@ def count_values(tree: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
-def print_outcome(
-    inputs: Inputs,
-    run: RunDir,
-    planned: int,
-    step: int,
-    done_before: int,
-    seconds: float,
-    compilations: int,
-    is_last: bool,
-) -> None:
-    """Prints the dev table of the best checkpoint and, at the end of the last stage, what to do next."""
+def print_progress(planned: int, step: int, done_before: int, seconds: float, compilations: int) -> None:
+    """Prints how many updates were done in this call, or why none was."""
     if step > done_before:
         updates, programs = counted(step - done_before, "update"), counted(compilations, "program")
         print(f"\n{updates} in {seconds:.0f} s, evaluation included; {programs} compiled")
@@ -92,6 +83,10 @@ def print_outcome(
         print(f"\nThis run is at update {step} of {planned} already; a larger --max_steps, or none, goes on.")
     else:
         print("\nThis run is complete; nothing is left to train. Another --run_dir starts it anew.")
+
+
+def print_outcome(inputs: Inputs, run: RunDir, is_last: bool) -> None:
+    """Prints the dev table of the best checkpoint and, at the end of the last stage, what to do next."""
     best = best_entry(run.metrics)
     if best is None:
         print("It has not been evaluated yet.")

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,17 @@ def best_entry(path: Path) -> dict[str, Any] | None:
 
     None if the run has not been evaluated yet.
     """
-    judged = dev_entries(path)
-    best = max(
-        judged, key=lambda entry: (-2 if entry["score"] is None else entry["score"], entry["step"]), default=None
-    )
-    return best and with_nan(best)
+    best = best_of(dev_entries(path))
+    return with_nan(best) if best else None
+
+
+def best_of(judged: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The one of some lines with dev scores that has the best, as `best_entry` says; None of none."""
+
+    def rank(entry: Mapping[str, Any]) -> tuple[float, int]:
+        return -2 if entry["score"] is None else entry["score"], entry["step"]
+
+    return max(judged, key=rank, default=None)
 
 
 def with_nan(value: Any) -> Any:
