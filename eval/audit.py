@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from bert_jax.cli.command import run_command
 from bert_jax.data.sample import SAMPLE
@@ -42,10 +43,9 @@ def print_audit(found: dict[str, Any]) -> None:
     """Prints the tables, what is missing and what counts as the same."""
     console = Console()
     tasks: dict[str, dict[str, Any]] = found["tasks"]
-    print_splits(console, tasks, f"tables of {', '.join(dict.fromkeys(task['folder'] for task in tasks.values()))}")
-    print_labels(console, tasks)
-    print_shared(console, tasks)
-    print_conflicts(console, tasks)
+    for table in (all_splits(tasks), all_labels(tasks), all_shared(tasks), all_conflicts(tasks)):
+        if table.row_count:
+            console.print(table)
     if found["missing"]:
         console.print(f"not there: {', '.join(found['missing'])}", highlight=False, markup=False)
     console.print(
@@ -55,36 +55,30 @@ def print_audit(found: dict[str, Any]) -> None:
     )
 
 
-def print_splits(console: Console, tasks: dict[str, dict[str, Any]], title: str) -> None:
+def all_splits(tasks: dict[str, dict[str, Any]]) -> Table:
     """A line a table: its rows, and what is odd about them."""
+    folders = dict.fromkeys(task["folder"] for task in tasks.values())
     headings = ("rows", "no label", "empty", "repeated", "equal pair", "words", "95 %", "longest")
-    table = new_table(title, "task", *headings)
+    table = new_table(f"tables of {', '.join(folders)}", "task", *headings)
     table.columns[0].no_wrap = True
-    for name, task in tasks.items():
-        for split, one in task["splits"].items():
-            cells = [one["rows"], one["without_label"], one["empty_texts"], one["repeated"]["rows"]]
-            lengths = [one["words"][key] for key in ("median", "p95", "longest")]
-            table.add_row(f"{name} {split}", *map(_count, [*cells, one.get("equal_pairs"), *lengths]))
-    console.print(table)
+    for name, one in _each_table(tasks):
+        cells = [one["rows"], one["without_label"], one["empty_texts"], one["repeated"]["rows"]]
+        lengths = [one["words"][key] for key in ("median", "p95", "longest")]
+        table.add_row(name, *map(_count, [*cells, one.get("equal_pairs"), *lengths]))
+    return table
 
 
-def print_labels(console: Console, tasks: dict[str, dict[str, Any]]) -> None:
+def all_labels(tasks: dict[str, dict[str, Any]]) -> Table:
     """A line a table that has labels: the rows of each."""
-    counts = {
-        f"{name} {split}": one["labels"]
-        for name, task in tasks.items()
-        for split, one in task["splits"].items()
-        if one["labels"]
-    }
-    if counts:
-        labels = list(dict.fromkeys(label for of in counts.values() for label in of))
-        table = new_table("rows of each label", "task", *labels)
-        for name, of in counts.items():
-            table.add_row(name, *(_count(of.get(label)) for label in labels))
-        console.print(table)
+    counts = {name: one["labels"] for name, one in _each_table(tasks) if one["labels"]}
+    labels = list(dict.fromkeys(label for of in counts.values() for label in of))
+    table = new_table("rows of each label", "task", *labels)
+    for name, of in counts.items():
+        table.add_row(name, *(_count(of.get(label)) for label in labels))
+    return table
 
 
-def print_shared(console: Console, tasks: dict[str, dict[str, Any]]) -> None:
+def all_shared(tasks: dict[str, dict[str, Any]]) -> Table:
     """A line for two tables of a task: the rows of the one that stand in the other as well."""
     headings = ("rows of", "found in", "rows", "%", "sentences in both", "rows with one")
     table = new_table("rows that stand in another table too", "task", *headings)
@@ -93,18 +87,21 @@ def print_shared(console: Console, tasks: dict[str, dict[str, Any]]) -> None:
             share = f"{100 * pair['rows'] / pair['of']:.2f}"
             rest = [_count(pair.get(key)) for key in ("sentences", "rows_with_sentence")]
             table.add_row(name, pair["rows_of"], pair["in"], _count(pair["rows"]), share, *rest)
-    if table.row_count:
-        console.print(table)
+    return table
 
 
-def print_conflicts(console: Console, tasks: dict[str, dict[str, Any]]) -> None:
+def all_conflicts(tasks: dict[str, dict[str, Any]]) -> Table:
     """A line a train table: what stands in it with more than one label, if only with two similarities."""
     table = new_table("in train with two labels", "task", "texts or pairs", "rows")
     for name, task in tasks.items():
         if "conflicts" in task:
             table.add_row(name, *(_count(task["conflicts"][key]) for key in ("distinct", "rows")))
-    if table.row_count:
-        console.print(table)
+    return table
+
+
+def _each_table(tasks: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Each table by the name of its task and split, and its counts."""
+    return [(f"{name} {split}", one) for name, task in tasks.items() for split, one in task["splits"].items()]
 
 
 def _count(number: int | None) -> str:

@@ -1,7 +1,7 @@
 """`python -m eval.submission --run_dir=R`: a run's predictions in the course's files, and a zip of them."""
 
 import dataclasses
-import os
+import io
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from bert_jax.cli.interrupt import Interrupt
 from bert_jax.data.tables import Table
 from bert_jax.definition import find_tasks
 from bert_jax.errors import StorageError, WeightsError, counted
-from bert_jax.files import sync_folder, write_atomically
+from bert_jax.files import write_atomically
 from bert_jax.tasks import KINDS, Split, Task
 from eval.flags import OnDevices
 from train.api import Run, open_run
@@ -139,17 +139,13 @@ def write_files(output: Path, texts: dict[str, str]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_atomically(folder / name, text)
-        unfinished = archive.with_name(f"{archive.name}.unfinished")
-        with unfinished.open("wb") as file:
-            with zipfile.ZipFile(file, "w") as entries:
-                for name in sorted(texts):
-                    entry = zipfile.ZipInfo(f"{FOLDER}/{name}")  # as of 1980; not compressed, as zlibs differ
-                    entry.external_attr = 0o644 << 16
-                    entries.writestr(entry, texts[name])
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(archive)
-        sync_folder(output)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as entries:
+            for name in sorted(texts):
+                entry = zipfile.ZipInfo(f"{FOLDER}/{name}")  # as of 1980; not compressed, as zlibs differ
+                entry.external_attr = 0o644 << 16
+                entries.writestr(entry, texts[name])
+        write_atomically(archive, buffer.getvalue())
     except OSError as error:
         raise StorageError(f"{error.filename or folder} cannot be written: {error.strerror}") from None
     return archive

@@ -56,10 +56,8 @@ class Inputs:
     def schedule(self) -> list[str]:
         """The task of each update."""
         examples = {task.name: len(splits["train"].examples) for task, splits in self.tables.items()}
-        training = self.config.training
-        return make_schedule(
-            self.config.experiment.scheduler, examples, training.batch_size, training.epochs, self.config.run.seed
-        )
+        training, scheduler = self.config.training, self.config.experiment.scheduler
+        return make_schedule(scheduler, examples, training.batch_size, training.epochs, self.config.run.seed)
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -87,10 +85,8 @@ def read_inputs(config: RunConfig) -> Inputs:
       WeightsError: the weights are missing or do not fit.
     """
     tasks = run_tasks(config)
-    names = {task.name for task in tasks}
-    if config.training.mode == "pretrain" and not all(
-        task.has_weights(config.reading.similarity_head) for task in tasks
-    ):
+    have_weights = all(task.has_weights(config.reading.similarity_head) for task in tasks)
+    if config.training.mode == "pretrain" and not have_weights:
         raise InputError("--mode=pretrain trains heads alone, and the head of --similarity_head=cosine has no weights")
     tables = read_tables(config)
     own = tuple(task for task in find_tasks(config.tables.tasks) if task.folder)
@@ -100,7 +96,8 @@ def read_inputs(config: RunConfig) -> Inputs:
         tokenizer = read_tokenizer(folder, bert.vocab_size)
         source = f"weights of {config.start.init}{_commit(folder)}{_parts_in_words(config, tasks, weights)}"
         if config.training.mode != "mlm":  # which hands on what it does not train
-            weights = {part: tree for part, tree in weights.items() if part in {"bert", "pooler", *names}}
+            kept = {"bert", "pooler", *(task.name for task in tasks)}
+            weights = {part: tree for part, tree in weights.items() if part in kept}
             _check_heads(config, folder, bert, tasks, weights)
         return Inputs(config, tables, bert, tokenizer, weights, source, own)
     if config.start.model not in SIZES:

@@ -32,21 +32,18 @@ MAX_SKIPPED = 3  # updates in a row without a finite loss and gradient that end 
 class Store(Protocol):
     """What the loop asks of checkpoints."""
 
-    def save(self, state: TrainState, counters: dict[str, Any]) -> None: ...
+    def save(self, state: TrainState, counters: dict[str, Any]) -> None:
+        """Begins to save a state, and what the loop remembers beside it."""
 
-    def record_score(self, step: int, score: float) -> None: ...
+    def record_score(self, step: int, score: float) -> None:
+        """Begins to note the dev score of a saved state."""
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        """Raises StorageError if a save has failed."""
 
 
-class NoStore:
-    """What a process has that leaves checkpoints to another one."""
-
-    def save(self, state: TrainState, counters: dict[str, Any]) -> None: ...
-
-    def record_score(self, step: int, score: float) -> None: ...
-
-    def check(self) -> None: ...
+class NoStore(Store):
+    """What a process has that leaves checkpoints to another one: nothing that it is asked for is done."""
 
     def close(self) -> None: ...
 

@@ -105,14 +105,8 @@ def resolve(config: TrainConfig) -> RunConfig:
 
 def model_config(config: RunConfig, bert: BertConfig) -> ModelConfig:
     """The model that resolved settings and an encoder's dimensions make."""
-    return ModelConfig(
-        bert=bert,
-        pooling=config.reading.pooling,
-        pair_encoding=config.reading.pair_encoding,
-        similarity_head=config.reading.similarity_head,
-        head_dropout=config.reading.head_dropout,
-        dtype=config.reading.dtype,
-    )
+    of_model = {name: value for name, value in vars(config.reading).items() if name != "max_length"}
+    return ModelConfig(bert, **of_model)
 
 
 def repeat(config: TrainConfig) -> str:

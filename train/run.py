@@ -17,7 +17,7 @@ from bert_jax.files import write_atomically
 from bert_jax.heads import Params, init_params
 from bert_jax.tasks import Task
 from eval.evaluate import evaluate
-from train.cli.describe import print_outcome, print_plan
+from train.cli.describe import print_outcome, print_plan, print_progress
 from train.devices.parallel import Parallel
 from train.devices.profiling import Profile
 from train.devices.programs import Programs
@@ -85,7 +85,7 @@ def train(
       programs: compiled steps of other runs, and of this one from now on.
       is_last: whether what can be done with the run is said at its end.
     """
-    config = inputs.config
+    config, options = inputs.config, inputs.config.run
     programs = programs or Programs(config.machine.devices, config.machine.parallel)
     parallel, compiled_before = programs.parallel, programs.parallel.compilations
     model = model_config(config, inputs.bert)
@@ -100,19 +100,17 @@ def train(
         events = profile = None
         if parallel.is_first:
             log.keep_until(run.metrics, int(state.step), evaluated)
-            if config.run.tensorboard:
+            if options.tensorboard:
                 events = EventLog(run.path / "tensorboard", log.entries(run.metrics))
                 opened.callback(events.close)
         # What is trained already is not undone by a smaller --max_steps or --epochs.
-        total = max(int(state.step), min(config.run.max_steps or len(plan.schedule), len(plan.schedule)))
+        total = max(int(state.step), min(options.max_steps or len(plan.schedule), len(plan.schedule)))
         print_plan(inputs, plan, str(parallel), state, total)
         steps = {
-            task.name: programs.train_step(
-                model, task, config.training, parts, config.run.seed, config.speed.accumulate
-            )
+            task.name: programs.train_step(model, task, config.training, parts, options.seed, config.speed.accumulate)
             for task, parts in trained.items()
         }
-        if config.run.profile and parallel.is_first:
+        if options.profile and parallel.is_first:
             profile = Profile(run.path / "profile", plan.batches, lambda: parallel.compilations, parallel.count)
             opened.callback(profile.close)
         started, done = time.monotonic(), int(state.step)
@@ -122,9 +120,7 @@ def train(
             iter(plan.schedule),
             steps,
             plan.batches,
-            Intervals(
-                plan.steps_per_epoch, total, config.run.log_every, config.run.save_every, config.run.save_minutes
-            ),
+            Intervals(plan.steps_per_epoch, total, options.log_every, options.save_every, options.save_minutes),
             evaluated=evaluated,
             evaluate=dev_evaluation(model, programs, plan, interrupt.check),
             checkpoints=checkpoints,
@@ -136,11 +132,11 @@ def train(
     if config.training.mode != "finetune" and parallel.is_first:
         write_model(run, inputs.bert, {**(inputs.weights or {}), **state.params}, inputs.tokenizer)
     seconds = time.monotonic() - started
-    compiled = parallel.compilations - compiled_before
     if profile:
         print("\n" + profile.report(inputs.bert, config.reading.dtype, "bert" not in frozen_parts(inputs)))
     if parallel.is_first:
-        print_outcome(inputs, run, len(plan.schedule), int(state.step), done, seconds, compiled, is_last)
+        print_progress(len(plan.schedule), int(state.step), done, seconds, parallel.compilations - compiled_before)
+        print_outcome(inputs, run, is_last)
         if int(state.step) > done or not run.curves.exists():
             draw_curves(run, inputs)
     return state

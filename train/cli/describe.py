@@ -50,12 +50,11 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
             f"{batches.real_tokens / batches.padded_tokens:.0%}" if batches else "",
         )
     console.print(table)
-    size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
     reads = "head on the masked tokens" if masked_lm else f"{reading.pair_encoding} pairs, {reading.pooling} pooling"
     if masked_lm:
         for split, texts in next(iter(inputs.tables.values())).items():
             print(f"texts    {split} {len(texts.examples):,}; left out: {texts.left_out}")
-    print(f"model    {inputs.source}, {size:,} parameters, {reads}")
+    print(f"model    {inputs.source}, {count_values(state.params):,} parameters, {reads}")
     print(f"devices  {devices}, {reading.dtype}")
     print(f"memory   {pages_in_words()}")
     how = f"{MASKED:.0%} of the tokens masked" if masked_lm else config.experiment.scheduler
@@ -70,17 +69,13 @@ def print_plan(inputs: Inputs, plan: Plan, devices: str, state: TrainState, tota
     print(f"run      {config.run.run_dir}", flush=True)
 
 
-def print_outcome(
-    inputs: Inputs,
-    run: RunDir,
-    planned: int,
-    step: int,
-    done_before: int,
-    seconds: float,
-    compilations: int,
-    is_last: bool,
-) -> None:
-    """Prints the dev table of the best checkpoint and, at the end of the last stage, what to do next."""
+def count_values(tree: Any) -> int:
+    """The numbers that the arrays of a tree hold together."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def print_progress(planned: int, step: int, done_before: int, seconds: float, compilations: int) -> None:
+    """Prints how many updates were done in this call, or why none was."""
     if step > done_before:
         updates, programs = counted(step - done_before, "update"), counted(compilations, "program")
         print(f"\n{updates} in {seconds:.0f} s, evaluation included; {programs} compiled")
@@ -88,6 +83,10 @@ def print_outcome(
         print(f"\nThis run is at update {step} of {planned} already; a larger --max_steps, or none, goes on.")
     else:
         print("\nThis run is complete; nothing is left to train. Another --run_dir starts it anew.")
+
+
+def print_outcome(inputs: Inputs, run: RunDir, is_last: bool) -> None:
+    """Prints the dev table of the best checkpoint and, at the end of the last stage, what to do next."""
     best = best_entry(run.metrics)
     if best is None:
         print("It has not been evaluated yet.")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bert_jax.heads import init_params
 from eval.report import new_table
+from train.cli.describe import count_values
 from train.devices.parallel import Parallel
 from train.inputs import Inputs, read_inputs
 from train.optim import make_optimizer
@@ -73,40 +74,24 @@ def print_sizes(inputs: Inputs, plan: Plan, parallel: Parallel) -> None:
     parts = {part for each in trained.values() for part in each}
     state = jax.eval_shape(lambda params: init_state(params, tx, parts), params)
     moved = sorted({part for task, each in trained.items() if task.name in plan.batches for part in each})
-    everything, moving = count(params), count({part: params[part] for part in moved})
+    trained_now = count_values({part: params[part] for part in moved})
     print(f"model       {inputs.source}")
-    print(f"parameters  {everything:,}, of which {moving:,} are trained ({', '.join(moved)})")
+    print(f"parameters  {count_values(params):,}, of which {trained_now:,} are trained ({', '.join(moved)})")
 
     task, number = largest_batch(inputs, plan)
     step = make_train_step(model, task, tx, trained[task], config.run.seed, config.speed.accumulate)
     temporary = parallel.temporary_bytes(step, state, plan.batches[task.name][number], config.speed.accumulate)
-    held = size(state)
-    print(
-        f"memory      {megabytes(held)} of parameters and moments, {megabytes(temporary)} more for the largest batch "
-        f"({task.name}), {parallel}"
-    )
+    held = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    more = f"{megabytes(temporary)} more for the largest batch ({task.name})"
+    print(f"memory      {megabytes(held)} of parameters and moments, {more}, {parallel}")
     print(f"disk        {megabytes(3 * held)} for three checkpoints")
 
 
 def largest_batch(inputs: Inputs, plan: Plan) -> tuple[Any, int]:
     """The task and the number of a batch that computes the most tokens."""
-    tokens = {
-        (task, number): shape.tokens
-        for task in inputs.tables
-        if task.name in plan.batches
-        for number, shape in enumerate(plan.batches[task.name].shapes)
-    }
-    return max(tokens, key=lambda place: tokens[place])
-
-
-def count(tree: Any) -> int:
-    """Number of values."""
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
-
-
-def size(tree: Any) -> int:
-    """Bytes."""
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    shapes = {task: plan.batches[task.name].shapes for task in inputs.tables if task.name in plan.batches}
+    places = [(task, number) for task in shapes for number in range(len(shapes[task]))]
+    return max(places, key=lambda place: shapes[place[0]][place[1]].tokens)
 
 
 def megabytes(count: int) -> str:

@@ -172,12 +172,7 @@ class Parallel:
             tree = multihost_utils.broadcast_one_to_all(tree)
         if self.method == "jit":
             return jax.tree.map(jax.numpy.asarray, tree)
-        return jax.tree.map(
-            lambda leaf: jax.make_array_from_process_local_data(
-                NamedSharding(self.mesh, EVERYWHERE), np.asarray(leaf), np.shape(leaf)
-            ),
-            tree,
-        )
+        return jax.tree.map(lambda leaf: self._on_all(np.asarray(leaf), EVERYWHERE, np.shape(leaf)), tree)
 
     def arrange(self, tree: Tree) -> Tree:
         """A state, or parameters, as the compiled steps take them best: on one GPU with layers stacked, a copy."""
@@ -206,8 +201,7 @@ class Parallel:
 
     def any(self, flag: bool) -> jax.Array:
         """Whether it is set in any process: [] float32, above 0 if so. Does not wait for the others."""
-        flags = np.full(len(self.own), flag, np.float32)
-        return self._any(self._cut(flags))
+        return self._any(self._cut(np.full(len(self.own), flag, np.float32)))
 
     def temporary_bytes(self, step: TrainStep, state: TrainState, batch: PackedBatch, accumulate: int = 1) -> int:
         """Memory of one device that a step needs beside the state; compiles it, and runs nothing.
@@ -234,8 +228,11 @@ class Parallel:
 
     def _cut(self, tree: Any) -> Any:
         """This process's shares -> arrays of all processes, cut into a share for each device."""
-        sharding = NamedSharding(self.mesh, CUT)
-        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), tree)
+        return jax.tree.map(lambda leaf: self._on_all(leaf, CUT), tree)
+
+    def _on_all(self, array: Any, spec: PartitionSpec, shape: tuple[int, ...] | None = None) -> jax.Array:
+        """An array of all processes, of what this one has of it; its shape is found if it is not said."""
+        return jax.make_array_from_process_local_data(NamedSharding(self.mesh, spec), array, shape)
 
     def _counted(self, step: Callable) -> Callable:
         @functools.wraps(step)

@@ -6,10 +6,11 @@ renamed: what has the name of a step is whole, or has been damaged since.
 """
 
 import concurrent.futures
+import contextlib
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,24 +118,20 @@ class Checkpoints:
         Raises:
           WeightsError: there are checkpoints and all are damaged, or they do not fit `like`.
         """
-        steps = self.steps()
-        damaged: dict[int, Damaged] = {}
-        for step in reversed(steps):
-            try:
-                manifest = verify(self.directory / str(step))
-            except Damaged as damage:
-                damaged[step] = damage
-                continue
-            restored = self._restore(manifest, {"params": like.params, "opt_state": like.opt_state})
-            for bad, damage in damaged.items():
-                self._set_aside(bad, damage, step)
+        found = self._first_whole(reversed(self.steps()))
+        if found is None:
             self._clean_up()
-            state = TrainState(jax.numpy.asarray(step, "int32"), restored["params"], restored["opt_state"])
-            return state, restored["counters"], manifest.evaluated
-        if damaged:
-            raise self._all_damaged(damaged)
+            return None
+        step, manifest, damaged = found
+        restored = self._restore(manifest, {"params": like.params, "opt_state": like.opt_state})
+        for bad, damage in damaged.items():
+            aside = self.directory / f"{bad}{DAMAGED}"
+            print(f"checkpoint {bad} is damaged ({damage}); going on from {step}; see {aside}", file=sys.stderr)
+            self._remove(aside)
+            (self.directory / str(bad)).rename(aside)
         self._clean_up()
-        return None
+        state = TrainState(jax.numpy.asarray(step, "int32"), restored["params"], restored["opt_state"])
+        return state, restored["counters"], manifest.evaluated
 
     def restore_params(self, which: Literal["best", "latest"], like: Params) -> tuple[int, Params]:
         """Step and parameters of the best or the newest checkpoint; of the next one if that is damaged, which is said.
@@ -144,21 +141,14 @@ class Checkpoints:
         Raises:
           WeightsError: there is none, all are damaged, or it does not fit `like`.
         """
-        steps = self.steps()
-        scores = {step: -np.inf if which == "latest" else self._score(step) for step in steps}
-        damaged: dict[int, Damaged] = {}
-        for step in sorted(steps, key=lambda step: (scores[step], step), reverse=True):
-            try:
-                manifest = verify(self.directory / str(step))
-            except Damaged as damage:
-                damaged[step] = damage
-                continue
-            for bad, damage in damaged.items():
-                print(f"checkpoint {bad} is damaged ({damage}); taking {step} in its place", file=sys.stderr)
-            return step, self._restore(manifest, {"params": like})["params"]
-        if damaged:
-            raise self._all_damaged(damaged)
-        raise WeightsError(f"{self.directory} has no checkpoint yet")
+        scores = {step: -np.inf if which == "latest" else self._score(step) for step in self.steps()}
+        found = self._first_whole(sorted(scores, key=lambda step: (scores[step], step), reverse=True))
+        if found is None:
+            raise WeightsError(f"{self.directory} has no checkpoint yet")
+        step, manifest, damaged = found
+        for bad, damage in damaged.items():
+            print(f"checkpoint {bad} is damaged ({damage}); taking {step} in its place", file=sys.stderr)
+        return step, self._restore(manifest, {"params": like})["params"]
 
     def close(self) -> None:
         """Waits for what is being written, and ends the thread.
@@ -228,6 +218,23 @@ class Checkpoints:
             return -np.inf
         return -np.inf if score is None else score
 
+    def _first_whole(self, steps: Iterable[int]) -> tuple[int, Manifest, dict[int, Damaged]] | None:
+        """The first of some checkpoints that is whole, its manifest, and those before it; None if there are none.
+
+        Raises:
+          WeightsError: there are some, and all are damaged.
+        """
+        damaged: dict[int, Damaged] = {}
+        for step in steps:
+            try:
+                return step, verify(self.directory / str(step)), damaged
+            except Damaged as damage:
+                damaged[step] = damage
+        if damaged:
+            which = ", ".join(f"{step} ({damage})" for step, damage in damaged.items())
+            raise WeightsError(f"{self.directory}: every checkpoint is damaged: {which}; nothing was deleted")
+        return None
+
     def _restore(self, manifest: Manifest, like: dict[str, Any]) -> dict[str, Any]:
         place = f"{self.directory}/{manifest.step}"
         if manifest.run != self.run:
@@ -237,10 +244,11 @@ class Checkpoints:
         names = [name for name in sorted({*wanted, *saved}) if wanted.get(name) != saved.get(name)]
         if names:
             diff = [
-                f"{name}: {saved.get(name, 'nothing')} saved, {wanted.get(name, 'nothing')} wanted" for name in names
+                f"{name}: {saved.get(name, 'nothing')} saved, {wanted.get(name, 'nothing')} wanted"
+                for name in names[:3]
             ]
-            more = f" and {len(diff) - 3} more" if len(diff) > 3 else ""
-            raise WeightsError(f"{place} does not fit the model; {'; '.join(diff[:3])}{more}")
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise WeightsError(f"{place} does not fit the model; {'; '.join(diff)}{more}")
         items = {name: _restore_args(tree) for name, tree in like.items()}
         try:
             restored = self._orbax.restore(
@@ -251,21 +259,11 @@ class Checkpoints:
             raise WeightsError(f"{place} cannot be restored: {reason}") from None
         return {"counters": restored.counters} | {name: restored[name] for name in like}
 
-    def _set_aside(self, step: int, damage: Damaged, instead: int) -> None:
-        aside = self.directory / f"{step}{DAMAGED}"
-        print(f"checkpoint {step} is damaged ({damage}); going on from {instead}; see {aside}", file=sys.stderr)
-        self._remove(aside)
-        (self.directory / str(step)).rename(aside)
-
     def _clean_up(self) -> None:
         """Deletes what a killed process left behind."""
         for path in self.directory.glob("*") if self.directory.is_dir() else ():
             if UNFINISHED in path.name or path.name.endswith(DROPPED):
                 self._remove(path)
-
-    def _all_damaged(self, damaged: dict[int, Damaged]) -> WeightsError:
-        which = ", ".join(f"{step} ({damage})" for step, damage in damaged.items())
-        return WeightsError(f"{self.directory}: every checkpoint is damaged: {which}; nothing was deleted")
 
     @staticmethod
     def _remove(path: Path) -> None:
@@ -280,11 +278,8 @@ def restore_params(
     Raises:
       WeightsError: the run has no checkpoint, or it cannot be restored.
     """
-    checkpoints = Checkpoints(directory, run)
-    try:
+    with contextlib.closing(Checkpoints(directory, run)) as checkpoints:
         return checkpoints.restore_params(which, like=init_params(model, tasks, seed=None))
-    finally:
-        checkpoints.close()
 
 
 def describe_leaves(tree: Any) -> dict[str, str]:

@@ -28,12 +28,9 @@ def scalars(entry: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
 
     def add(name: str, value: Any) -> None:
-        if isinstance(value, Mapping):
-            for inner, each in value.items():
+        if isinstance(value, (Mapping, list)):
+            for inner, each in value.items() if isinstance(value, Mapping) else enumerate(value):
                 add(f"{name}/{inner}", each)
-        elif isinstance(value, list):
-            for number, each in enumerate(value):
-                add(f"{name}/{number}", each)
         elif value is not None and value == value:
             found[name] = float(value)
 
@@ -65,32 +62,27 @@ class EventLog:
                 old.unlink()
             # Not its SummaryWriter: that writes from a thread, and waits forever once the thread has met a full disk.
             self._writer = EventsWriter(str(folder.absolute() / "events"))
-            self._writer.write_event(
-                Event(wall_time=time.time(), step=0, session_log=SessionLog(status=SessionLog.START))
-            )
-            for entry in entries:
-                self._add(entry)
-            self._writer.flush()
+            start = SessionLog(status=SessionLog.START)
+            self._writer.write_event(Event(wall_time=time.time(), step=0, session_log=start))
+        self.write(*entries)
 
-    def write(self, entry: Mapping[str, Any]) -> None:
-        """Adds the numbers of one line of the log, to be seen at once.
+    def write(self, *entries: Mapping[str, Any]) -> None:
+        """Adds the numbers of some lines of the log, to be seen at once.
 
         Raises:
           StorageError: they cannot be written.
         """
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
         with refused(StorageError, f"{self.folder} cannot be written"):
-            self._add(entry)
+            for entry in entries:
+                for name, value in scalars(entry).items():
+                    event = Event(wall_time=time.time(), step=entry["step"], summary=scalar(name, value))
+                    self._writer.write_event(event)
             self._writer.flush()
 
     def close(self) -> None:
         """Closes the file. What a full disk did not take has been an error before."""
         with contextlib.suppress(OSError):
             self._writer.close()
-
-    def _add(self, entry: Mapping[str, Any]) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.summary import scalar
-
-        for name, value in scalars(entry).items():
-            event = Event(wall_time=time.time(), step=entry["step"], summary=scalar(name, value))
-            self._writer.write_event(event)

@@ -44,14 +44,9 @@ OF_A_RECIPE = re.compile(r"[1-9]-[a-z]+|config\.toml(\.unfinished)?|predictions(
 RUNS = Path("runs")  # the only folder, beside that of the run itself, that is made if it is not there
 
 
-class _Inside:
+def _inside(name: str) -> Any:
     """A path in a run's folder, by what it is called there."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __get__(self, run: "RunDir", _: type) -> Path:
-        return run.path / self.name
+    return property(lambda run: run.path / name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +55,14 @@ class RunDir:
 
     path: Path
     fingerprint: str
-    config: ClassVar = _Inside("config.json")
-    settings: ClassVar = _Inside("config.toml")
-    tokenizer: ClassVar = _Inside("tokenizer")
-    tasks: ClassVar = _Inside("tasks")
-    metrics: ClassVar = _Inside("metrics.jsonl")
-    curves: ClassVar = _Inside("learning_curves.png")
-    checkpoints: ClassVar = _Inside("checkpoints")
-    model: ClassVar = _Inside("model")
+    config: ClassVar[Path] = _inside("config.json")
+    settings: ClassVar[Path] = _inside("config.toml")
+    tokenizer: ClassVar[Path] = _inside("tokenizer")
+    tasks: ClassVar[Path] = _inside("tasks")
+    metrics: ClassVar[Path] = _inside("metrics.jsonl")
+    curves: ClassVar[Path] = _inside("learning_curves.png")
+    checkpoints: ClassVar[Path] = _inside("checkpoints")
+    model: ClassVar[Path] = _inside("model")
 
 
 @contextlib.contextmanager

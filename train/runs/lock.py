@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from bert_jax.errors import InUseError, StorageError
+from bert_jax.errors import InUseError, StorageError, refused
 
 
 @contextlib.contextmanager
@@ -19,17 +19,14 @@ def locked(path: Path) -> Iterator[None]:
       InUseError: another process holds it; which one.
       StorageError: it cannot be made.
     """
-    try:
+    with refused(StorageError, f"{path} cannot be written"):
         file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUseError(f"{path.parent} is in use by {_holder(path)}") from None
-        except OSError as error:
-            raise StorageError(f"{path} cannot be locked: {error.strerror}") from None
+        with refused(StorageError, f"{path} cannot be locked"):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InUseError(f"{path.parent} is in use by {_holder(path)}") from None
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
         file.flush()

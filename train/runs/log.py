@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 def dev_entries(path: Path) -> list[dict[str, Any]]:
     """The lines of the log with dev scores, in their order."""
-    return [entry for _, entry in _lines(path) if "dev" in entry]
+    return [entry for entry in entries(path) if "dev" in entry]
 
 
 def last_evaluation(path: Path) -> int | None:
@@ -67,26 +68,33 @@ def best_entry(path: Path) -> dict[str, Any] | None:
 
     None if the run has not been evaluated yet.
     """
-    entries = dev_entries(path)
-    if not entries:
-        return None
-    best = max(entries, key=lambda entry: (-2 if entry["score"] is None else entry["score"], entry["step"]))
-    return with_nan(best)
+    best = best_of(dev_entries(path))
+    return with_nan(best) if best else None
+
+
+def best_of(judged: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The one of some lines with dev scores that has the best, as `best_entry` says; None of none."""
+
+    def rank(entry: Mapping[str, Any]) -> tuple[float, int]:
+        return -2 if entry["score"] is None else entry["score"], entry["step"]
+
+    return max(judged, key=rank, default=None)
 
 
 def with_nan(value: Any) -> Any:
     """The inverse of `without_nan`."""
-    if isinstance(value, dict):
-        return {key: with_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [with_nan(inner) for inner in value]
-    return float("nan") if value is None else value
+    return _each_leaf(value, lambda leaf: float("nan") if leaf is None else leaf)
 
 
 def without_nan(value: Any) -> Any:
     """The same, with null for a number that is not finite: JSON has no word for it."""
+    return _each_leaf(value, lambda leaf: None if isinstance(leaf, float) and not math.isfinite(leaf) else leaf)
+
+
+def _each_leaf(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A value as JSON has it, with each number, text or null in it changed."""
     if isinstance(value, dict):
-        return {key: without_nan(inner) for key, inner in value.items()}
+        return {key: _each_leaf(inner, change) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [_each_leaf(inner, change) for inner in value]
+    return change(value)

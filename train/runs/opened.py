@@ -236,14 +236,11 @@ class Run:
           InputError: the folder is not empty, or the task's head is none that transformers can hold.
           StorageError: it cannot be written.
         """
-        with extended(self._added):
-            return self._export(Path(folder), task)
-
-    def _export(self, path: Path, task: str | None) -> int:
         from eval.export.card import Card
         from eval.export.folder import check_output, find_classifier, write_export
 
         classifier = None if task is None else find_classifier(task, self.tasks, self.model)
+        path = Path(folder)
         check_output(path, self.run_dir)
         records = [told(read_record(open_folder(stage)[0])) for stage in stage_folders(self.run_dir) or [self.path]]
         judged = log.dev_entries(self._folder.metrics)
