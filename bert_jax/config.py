@@ -71,10 +71,8 @@ class ModelConfig:
             raise InputError("--similarity_head=cosine compares two embeddings, so it needs --pair_encoding=separate")
 
 
-def _size(layers: int, hidden: int, heads: int) -> BertConfig:
-    return BertConfig(
-        hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * hidden
-    )
+def _size(layers: int, size: int, heads: int) -> BertConfig:
+    return BertConfig(hidden_size=size, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * size)
 
 
 # Turc et al. (2019) for tiny to medium, Devlin et al. (2019) for base and large, Wang et al. (2020) for MiniLM.

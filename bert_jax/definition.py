@@ -130,11 +130,11 @@ def _folder(values: dict[str, Any], beside: Path) -> Path:
 def _columns(values: dict[str, Any], kind: str) -> tuple[str, ...]:
     texts = values.get("texts")
     counts = KINDS[kind].texts
-    wanted = f"wanted is a list of {' or '.join(map(str, counts))} columns"
-    if not isinstance(texts, list) or len(texts) not in counts or not all(_is_text(text) for text in texts):
-        raise Wrong(f"texts: {_got(texts)}, {wanted}")
+    wanted = f"a list of {' or '.join(map(str, counts))} columns"
+    fits = isinstance(texts, list) and len(texts) in counts and all(map(_is_text, texts))
+    texts = _require(fits, "texts", texts, wanted)
     if len(set(texts)) < len(texts):
-        raise Wrong(f"texts: both are {quote(texts[0])}, {wanted}")
+        raise Wrong(f"texts: both are {quote(texts[0])}, wanted is {wanted}")
     return tuple(texts)
 
 
@@ -146,14 +146,14 @@ def _labels(values: dict[str, Any], kind: str) -> tuple[str | int, ...]:
     two = list(KINDS[kind].labels)
     labels = values.get("labels", two or None)
     count = "two, first the one that means no" if two else "two or more"
-    wanted = f"wanted is a list of {count}, all words or all whole numbers"
-    if not isinstance(labels, list) or len(labels) < 2 or (two and len(labels) > 2):
-        raise Wrong(f"labels: {_got(labels)}, {wanted}")
-    if not all(map(_is_text, labels)) and not all(type(label) is int for label in labels):
-        raise Wrong(f"labels: {_got(labels)}, {wanted}")
+    wanted = f"a list of {count}, all words or all whole numbers"
+    fits = isinstance(labels, list) and len(labels) >= 2 and not (two and len(labels) > 2)
+    labels = _require(fits, "labels", labels, wanted)
+    numbers = all(type(label) is int for label in labels)
+    _require(numbers or all(map(_is_text, labels)), "labels", labels, wanted)
     for label in labels:
         if labels.count(label) > 1:
-            raise Wrong(f"labels: {quote(label)} stands twice, {wanted}")
+            raise Wrong(f"labels: {quote(label)} stands twice, wanted is {wanted}")
     return tuple(labels)
 
 
@@ -163,15 +163,13 @@ def _max_label(values: dict[str, Any], kind: str, labels: tuple[str | int, ...])
             raise Wrong(f"max_label: a {kind} has none, wanted is labels, a list of them")
         return len(labels) - 1
     highest = values.get("max_label", 5)
-    if type(highest) is not int or not 1 <= highest <= 100:
-        raise Wrong(f"max_label: {_got(highest)}, wanted is a whole number from 1 to 100")
-    return highest
+    fits = type(highest) is int and 1 <= highest <= 100
+    return _require(fits, "max_label", highest, "a whole number from 1 to 100")
 
 
 def _files(values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    files = values.get("files")
-    if not isinstance(files, dict):
-        raise Wrong(f'files: {_got(files)}, wanted is {{ train = "NAME", dev = "NAME" }}, and test if there is one')
+    files, wanted = values.get("files"), '{ train = "NAME", dev = "NAME" }, and test if there is one'
+    files = _require(isinstance(files, dict), "files", files, wanted)
     _check_keys(files, SPLITS, "files.")
     names = {split: (_text(files, split, "files."),) for split in SPLITS if split in files or split != "test"}
     for split, before in (("dev", "train"), ("test", "train"), ("test", "dev")):
@@ -188,17 +186,14 @@ def _check_keys(values: dict[str, Any], known: tuple[str, ...], above: str) -> N
 
 
 def _text(values: dict[str, Any], key: str, above: str = "") -> str:
-    if not _is_text(values.get(key)):
-        raise Wrong(f"{above}{key}: {_got(values.get(key))}, wanted is a text in quotes, on one line")
-    return values[key]
+    text = values.get(key)
+    return _require(_is_text(text), above + key, text, "a text in quotes, on one line")
 
 
 def _one_of(values: dict[str, Any], key: str, known: Sequence[str], has_default: bool = False) -> str:
     value = values.get(key, known[0] if has_default else None)
-    if value not in known:
-        guess = perhaps(value, known) if isinstance(value, str) else ""
-        raise Wrong(f"{key}: {_got(value)}{guess}, wanted is {' or '.join(json.dumps(each) for each in known)}")
-    return value
+    guess = perhaps(value, known) if isinstance(value, str) else ""
+    return _require(value in known, key, value, " or ".join(map(json.dumps, known)), guess)
 
 
 def _is_text(value: Any) -> bool:
@@ -206,8 +201,12 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value == value.strip() != "" and value.isprintable()
 
 
-def _got(value: Any) -> str:
-    return "is missing" if value is None else f"is {quote(value)}"
+def _require(fits: bool, key: str, value: Any, wanted: str, guess: str = "") -> Any:
+    """Return the value of a key if it fits."""
+    if not fits:
+        got = "is missing" if value is None else f"is {quote(value)}"
+        raise Wrong(f"{key}: {got}{guess}, wanted is {wanted}")
+    return value
 
 
 def find_tasks(names: str, known: Mapping[str, Task] = TASKS) -> tuple[Task, ...]:

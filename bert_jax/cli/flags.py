@@ -57,8 +57,12 @@ def parse_flags(
         raise InputError(f"{said} belongs to no flag; see python -m {module} --help")
     if taker:
         values[taker] = tuple(words)
-    if any(_name(arg) in ASKS for arg in args):
-        _ask_tyro(config_class, settings, module, args, start(values) if start else None, trains)
+    if any(_name(arg) in ASKS for arg in args):  # tyro prints what it has to say, and exits
+        import tyro  # takes a fifth of a second
+
+        flags_class = _make_flags(config_class, settings, start(values) if start else None)
+        shown = _describe(config_class, trains)
+        tyro.cli(flags_class, prog=f"python -m {module}", description=shown, args=list(args), use_underscores=True)
     required = {name: each.help.rstrip(".") for name, each in settings.items() if each.default is dataclasses.MISSING}
     missing = [f"--{name} ({about})" for name, about in required.items() if name not in values]
     if missing:
@@ -122,17 +126,6 @@ def parse_values(config_class: type, texts: Mapping[str, str], settings: Mapping
         if each.early:
             each.early(values[name])
     return values
-
-
-def _ask_tyro(
-    config_class: type, settings: Mapping[str, Setting], module: str, args: Sequence[str], default: Any, trains: bool
-) -> None:
-    """Prints what tyro has to say, and exits."""
-    import tyro  # takes a fifth of a second
-
-    flags_class = _make_flags(config_class, settings, default)
-    shown = _describe(config_class, trains)
-    tyro.cli(flags_class, prog=f"python -m {module}", description=shown, args=list(args), use_underscores=True)
 
 
 def _make_flags(config_class: type, settings: Mapping[str, Setting], default: Any) -> type:
