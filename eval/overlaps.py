@@ -53,11 +53,8 @@ def read_splits(folder: Path, task: Task) -> dict[Split, Table]:
     Raises:
       InputError: one of them is wrong.
     """
-    return {
-        split: Folder(folder).read(task, split, labelled=split != "test")
-        for split in SPLITS
-        if Folder(folder).has(task, split)
-    }
+    source = Folder(folder)
+    return {split: source.read(task, split, labelled=split != "test") for split in SPLITS if source.has(task, split)}
 
 
 def audit_task(task: Task, tables: dict[Split, Table]) -> dict[str, Any]:
@@ -174,11 +171,8 @@ def measure_lengths(lengths: Iterable[int]) -> dict[str, int]:
     >>> measure_lengths(range(1, 101))
     {'median': 50, 'p95': 95, 'longest': 100}
     """
-    ranked = sorted(lengths)
-    return {
-        name: ranked[-(-len(ranked) * percent // 100) - 1]
-        for name, percent in (("median", 50), ("p95", 95), ("longest", 100))
-    }
+    ranked, percents = sorted(lengths), {"median": 50, "p95": 95, "longest": 100}
+    return {name: ranked[-(-len(ranked) * percent // 100) - 1] for name, percent in percents.items()}
 
 
 def _sentences(examples: Sequence[Example]) -> set[str]:

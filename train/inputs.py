@@ -94,7 +94,8 @@ def read_inputs(config: RunConfig) -> Inputs:
         folder = find_weights(config.start.init)
         bert, weights = load_weights(folder)
         tokenizer = read_tokenizer(folder, bert.vocab_size)
-        source = f"weights of {config.start.init}{_commit(folder)}{_parts_in_words(config, tasks, weights)}"
+        commit = f" at {folder.name}" if re.fullmatch("[0-9a-f]{40}", folder.name) else ""
+        source = f"weights of {config.start.init}{commit}{_parts_in_words(config, tasks, weights)}"
         if config.training.mode != "mlm":  # which hands on what it does not train
             kept = {"bert", "pooler", *(task.name for task in tasks)}
             weights = {part: tree for part, tree in weights.items() if part in kept}
@@ -128,11 +129,6 @@ def read_tables(config: RunConfig) -> dict[Task, dict[Split, Table | Corpus]]:
     """
     tables, source = config.tables, find_source(config.tables)
     return {task: {split: read_examples(tables, source, task, split) for split in SPLITS} for task in run_tasks(config)}
-
-
-def _commit(folder: Path) -> str:
-    """Which commit of the hub a folder holds, in words."""
-    return f" at {folder.name}" if re.fullmatch("[0-9a-f]{40}", folder.name) else ""
 
 
 def _parts_in_words(config: RunConfig, tasks: Sequence[Task], weights: dict) -> str:

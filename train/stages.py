@@ -60,14 +60,13 @@ def idle_flags(config: TrainConfig) -> list[str]:
     idle |= {f"{mode}_{what}" for mode in ("pretrain", "mlm") if mode not in modes for what in ("epochs", "lr")}
     if modes == ("mlm",):
         idle |= set(NOT_OF_MLM)
-    if len(tasks) == 1:
-        idle |= {"scheduler"}
-    if not any(task.is_pair for task in tasks):
-        idle |= {"pair_encoding"}
-    if not any(KINDS[task.kind].may_be_cosine for task in tasks):
-        idle |= {"similarity_head"}
-    if config.run.save_every is not None:
-        idle |= {"save_minutes"}
+    matters = {
+        "scheduler": len(tasks) > 1,
+        "pair_encoding": any(task.is_pair for task in tasks),
+        "similarity_head": any(KINDS[task.kind].may_be_cosine for task in tasks),
+        "save_minutes": config.run.save_every is None,
+    }
+    idle |= {name for name, does in matters.items() if not does}
     values, start = flat(config), flat(start_config(recipe))
     return sorted(name for name in idle if values[name] != start[name])
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from bert_jax.batches.tokenizer import Tokenizer, read_tokenizer
 from bert_jax.config import BertConfig, ModelConfig
-from bert_jax.definition import define, find_tasks, split_names
+from bert_jax.definition import define, split_names
 from bert_jax.errors import InputError, StorageError, UserError, WeightsError, refused
 from bert_jax.files import read_json, replace_folder, write_atomically
 from bert_jax.tasks import Task
@@ -27,17 +27,7 @@ from bert_jax.weights.folder import save_model
 from train.config import MAY_CHANGE, SAME_CONTENT, TrainConfig
 from train.resolve import RunConfig, model_config, repeat
 from train.runs.lock import locked
-from train.runs.record import (
-    changes_of_record,
-    check_extensions,
-    check_own_tasks,
-    differences,
-    fingerprint,
-    make_record,
-    read_settings,
-    said,
-    with_own_tasks,
-)
+from train.runs.record import changes_of_record, check_extensions, differences, fingerprint, make_record, read_run, said
 
 # Stages, settings, and files for the course.
 OF_A_RECIPE = re.compile(r"[1-9]-[a-z]+|config\.toml(\.unfinished)?|predictions(\.zip(\.unfinished)?)?")
@@ -209,9 +199,7 @@ def open_folder(path: Path) -> tuple[RunDir, RunConfig, ModelConfig, Tokenizer]:
         path = stages[-1]
     run = RunDir(path, "")
     if not run.config.exists():
-        inner = sorted(
-            folder for folder in path.glob("*/") if (folder / "config.json").exists() or stage_folders(folder)
-        )
+        inner = sorted(each for each in path.glob("*/") if (each / "config.json").exists() or stage_folders(each))
         guess = f"; it holds some, such as {inner[0]}" if inner else ""
         raise InputError(f"--run_dir={path} is no run: there is no {run.config}{guess}")
     record = read_record(run)
@@ -221,9 +209,7 @@ def open_folder(path: Path) -> tuple[RunDir, RunConfig, ModelConfig, Tokenizer]:
     if unknown:
         raise WeightsError(f"{run.config}: there is no setting bert.{said(min(unknown))}")
     try:
-        settings = with_own_tasks(record["config"], record["files"], run.tasks)
-        config, bert = read_settings(settings, record["files"]), BertConfig(**record["bert"])
-        check_own_tasks(find_tasks(config.tables.tasks), record["files"])
+        config, bert = read_run(record, run.tasks)
         model = model_config(config, bert)
     except UserError as error:
         raise WeightsError(f"{run.config}: {error}") from None

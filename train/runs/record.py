@@ -14,7 +14,7 @@ from typing import Any
 
 from bert_jax.cli.settings import flat
 from bert_jax.config import BertConfig
-from bert_jax.definition import NAME, digest, plain_names, split_names
+from bert_jax.definition import NAME, digest, find_tasks, plain_names, split_names
 from bert_jax.errors import InputError, WeightsError, quote
 from bert_jax.tasks import TASKS, Task
 from train.config import MAY_CHANGE, SAME_CONTENT, SETTINGS
@@ -101,6 +101,23 @@ def read_settings(values: Mapping[str, Any], files: Mapping[str, Any]) -> RunCon
     config = RunConfig(**typed)
     check(config)
     return config
+
+
+def read_run(record: Mapping[str, Any], tasks: Path) -> tuple[RunConfig, BertConfig]:
+    """The settings and the dimensions that a record holds.
+
+    Args:
+      tasks: folder with the definitions of the tasks that only the run knows.
+
+    Raises:
+      InputError: a setting cannot be used, or a task is not defined as it was.
+      WeightsError: the dimensions make no model.
+    """
+    files = record["files"]
+    config = read_settings(with_own_tasks(record["config"], files, tasks), files)
+    bert = BertConfig(**record["bert"])
+    check_own_tasks(find_tasks(config.tables.tasks), files)
+    return config, bert
 
 
 def check_extensions(files: Mapping[str, Any]) -> None:
