@@ -8,8 +8,6 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.runs import log
-
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -37,7 +35,7 @@ def draw_run(entries: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -
       metrics: of each task, the name of the score that is shown.
     """
     judged = [entry for entry in entries if "dev" in entry]
-    best = log.best_of(judged)
+    best = max(judged, key=lambda entry: (_or(entry["score"], -2), entry["step"]), default=None)
     last = max((entry["step"] for entry in entries), default=1)
     height = ABOVE + HEIGHT * len(metrics) + BELOW
     margins = {"left": 0.065, "right": 0.985, "top": 1 - ABOVE / height, "bottom": BELOW / height}
@@ -46,8 +44,8 @@ def draw_run(entries: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -
         figure = Curves(figsize=(8, height))  # to have the margins found would take as long again as drawing
         grid = figure.subplots(len(metrics), 2, sharex=True, squeeze=False, gridspec_kw={**margins, **spaces})
         for (left, right), (task, metric) in zip(grid, metrics.items(), strict=True):
-            losses = [(entry["step"], entry["loss"][task]) for entry in entries if task in entry.get("loss", ())]
-            scores = [(entry["step"], entry["dev"][task][metric]) for entry in judged if task in entry["dev"]]
+            losses = [(entry["step"], _or(entry["loss"][task])) for entry in entries if task in entry.get("loss", ())]
+            scores = [(entry["step"], _or(entry["dev"][task][metric])) for entry in judged if task in entry["dev"]]
             _plot(left, losses, f"{task}, train loss", LOSS)
             _plot(right, scores, f"{task}, dev {metric.replace('pearson', 'Pearson')}", SCORE)
             left.set_xlim(0, last * 1.02)
@@ -66,8 +64,13 @@ def as_png(figure: Figure) -> bytes:
     return picture.getvalue()
 
 
-def _plot(axes: Axes, points: Sequence[tuple[int, float | None]], title: str, color: str) -> None:
-    axes.plot([step for step, _ in points], [log.with_nan(value) for _, value in points], ".-", color=color)
+def _plot(axes: Axes, points: Sequence[tuple[int, float]], title: str, color: str) -> None:
+    axes.plot([step for step, _ in points], [value for _, value in points], ".-", color=color)
     axes.set_title(title, loc="left", fontsize=9)
     if not points:
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=BEST)
+
+
+def _or(value: float | None, otherwise: float = float("nan")) -> float:
+    """The log has null for what is not a number."""
+    return otherwise if value is None else value

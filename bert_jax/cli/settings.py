@@ -85,10 +85,6 @@ class Setting:
     def is_switch(self) -> bool:
         return self.hint is bool
 
-    @property
-    def is_path(self) -> bool:
-        return Path in members(self.hint)
-
     def options(self) -> list[str]:
         """The words that its value can be; none where it can be any."""
         literals = [part for part in members(self.hint) if typing.get_origin(part) is Literal]

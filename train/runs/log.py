@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +68,9 @@ def best_entry(path: Path) -> dict[str, Any] | None:
 
     None if the run has not been evaluated yet.
     """
-    best = best_of(dev_entries(path))
+    judged = dev_entries(path)
+    best = max(judged, key=lambda each: (-2 if each["score"] is None else each["score"], each["step"]), default=None)
     return with_nan(best) if best else None
-
-
-def best_of(judged: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The one of some lines with dev scores that has the best, as `best_entry` says; None of none."""
-
-    def rank(entry: Mapping[str, Any]) -> tuple[float, int]:
-        return -2 if entry["score"] is None else entry["score"], entry["step"]
-
-    return max(judged, key=rank, default=None)
 
 
 def with_nan(value: Any) -> Any:
