@@ -1,6 +1,7 @@
 """The house rules: imports point one way, the step stands on few files, files stay small."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -124,6 +125,17 @@ def test_one_file_each_knows_orbax_devices_and_the_command_line():
     for word, owner in owners.items():
         users = {name for name, path in sources().items() if word in _code(path)}
         assert users == {owner}, f"{word} is used in {users}"
+
+
+def test_the_readme_counts_the_files_of_the_science_as_they_are():
+    readme = (ROOT / "README.md").read_text()
+    counted = {
+        ROOT / name: int(lines) for name, lines in re.findall(r"^\| \[`(\S+)`\]\(\1\) \| (\d+) \|", readme, re.M)
+    }
+    files, lines = re.search(r"The science is (\d+) files of\s+([\d,]+) lines", readme).groups()  # type: ignore[union-attr]
+    assert int(files) == len(counted) and int(lines.replace(",", "")) == sum(counted.values())
+    for path, said in counted.items():
+        assert abs(len(path.read_text().splitlines()) - said) <= max(5, 0.1 * said), path
 
 
 def _code(path: Path) -> str:
