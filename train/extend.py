@@ -114,7 +114,7 @@ def hash_source(name: str, row: Any) -> str:
         parts = [getattr(row, field.name) for field in dataclasses.fields(row)]
     elif inspect.isfunction(row):
         try:
-            text = inspect.getsource(row)
+            text = inspect.getsource(inspect.unwrap(row))
         except OSError:
             raise InputError(f"the source of {name} cannot be read; define it in a file or a cell") from None
         cells = [cell.cell_contents for cell in row.__closure__ or ()]
