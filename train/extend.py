@@ -113,8 +113,9 @@ def hash_source(name: str, row: Any) -> str:
     elif dataclasses.is_dataclass(row):
         parts = [getattr(row, field.name) for field in dataclasses.fields(row)]
     elif inspect.isfunction(row):
+        row = inspect.unwrap(row)
         try:
-            text = inspect.getsource(inspect.unwrap(row))
+            text = inspect.getsource(row)
         except OSError:
             raise InputError(f"the source of {name} cannot be read; define it in a file or a cell") from None
         cells = [cell.cell_contents for cell in row.__closure__ or ()]
