@@ -141,9 +141,7 @@ def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list
     Raises:
       WeightsError: a value is not finite.
     """
-    from flax.traverse_util import unflatten_dict  # JAX comes with it
-
-    arrays: dict[tuple[str, ...], np.ndarray] = {}
+    params: dict = {}  # not by Flax's `unflatten_dict`: weights are read before JAX is imported
     for entry, names in found.items():
         with np.errstate(over="ignore"):  # float64 may not fit; then it is not finite
             parts = [read(name).astype(np.float32) for name in names]
@@ -151,8 +149,11 @@ def from_hugging_face(read: Callable[[str], np.ndarray], found: dict[Entry, list
             if not np.isfinite(part).all():
                 raise WeightsError(f"{source}: {name} holds a value that is not finite")
         array = np.concatenate([part.T if entry.transpose else part for part in parts], axis=-1)
-        arrays[entry.path] = np.ascontiguousarray(array)
-    return unflatten_dict(arrays)
+        tree = params
+        for name in entry.path[:-1]:
+            tree = tree.setdefault(name, {})
+        tree[entry.path[-1]] = np.ascontiguousarray(array)
+    return params
 
 
 def to_hugging_face(params: dict, config: BertConfig, classifier: Task | None = None) -> dict[str, np.ndarray]:
